@@ -29,7 +29,7 @@ class ParseError : public std::runtime_error {
 // range and asks again.
 class MissingRange : public std::exception {
  public:
-  MissingRange(std::uint64_t offset, std::uint64_t size) : offset(offset), size(size) {}
+  MissingRange(std::uint64_t range_offset, std::uint64_t range_size) : offset(range_offset), size(range_size) {}
   const char* what() const noexcept override { return "byte range not held in memory"; }
   std::uint64_t offset;
   std::uint64_t size;
