@@ -7,8 +7,8 @@ namespace shim {
 namespace {
 
 constexpr std::size_t kHead = 64 << 10;             // bytes that settle the format and show the program headers
-constexpr std::uint64_t kElfHeadKeep = 4u << 20;    // usually holds .rela.dyn, .dynstr and version needs
-constexpr std::uint64_t kElfTailKeep = 256u << 10;  // usually holds section names
+constexpr std::uint64_t kElfHeadKeep = 12u << 20;   // holds .rela.dyn, .dynstr and version needs of all but the largest
+constexpr std::uint64_t kElfTailKeep = 10u << 20;   // holds section names, also behind a large symbol table
 constexpr std::uint64_t kElfPartKeep = 16u << 20;   // section headers; all writable data together
 constexpr std::uint64_t kWholeFileKeep = 256u << 20;  // a stand-alone cubin or PTX file
 constexpr std::size_t kSlice = 32u << 20;
@@ -184,8 +184,8 @@ void Scan::end() {
     return;
   }
   search_.finish();
-  for (const Tap* t : taps_) {
-    if (t != nullptr && t->complete()) windows_.add(t->offset, t->data);
+  for (Tap* t : taps_) {
+    if (t != nullptr && t->complete()) windows_.add(t->offset, std::move(t->data));
   }
   taps_.clear();
 }

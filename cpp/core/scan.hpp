@@ -97,7 +97,7 @@ class Scan {
   Report report_;
   bool begun_ = false;
   std::vector<std::byte> head_;
-  std::vector<const Tap*> taps_;
+  std::vector<Tap*> taps_;
 
   // ar archives: the member being read, and members that still need ranges
   struct Member {
