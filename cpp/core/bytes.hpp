@@ -77,8 +77,9 @@ class Windows {
 
   std::uint64_t file_size() const noexcept { return file_size_; }
 
-  // Keep a copy of `data`, which stands at `offset` in the file.
-  void add(std::uint64_t offset, Bytes data) { held_.push_back({offset, {data.begin(), data.end()}}); }
+  // Keep `data`, which stands at `offset` in the file.
+  void add(std::uint64_t offset, std::vector<std::byte> data) { held_.push_back({offset, std::move(data)}); }
+  void add(std::uint64_t offset, Bytes data) { add(offset, std::vector<std::byte>(data.begin(), data.end())); }
 
   // Throws ParseError when the range leaves the file (`what` names the thing read), MissingRange when it is not held.
   Bytes view(std::uint64_t offset, std::uint64_t size, const char* what) const {

@@ -80,7 +80,7 @@ std::optional<FoundPtx> parse_ptx_start(std::string_view text, std::uint64_t off
 
 }  // namespace
 
-const Tap* Search::tap(std::uint64_t offset, std::uint64_t size) {
+Tap* Search::tap(std::uint64_t offset, std::uint64_t size) {
   if (offset < fed_ || !inside(offset, size, file_size_)) return nullptr;
   taps_.push_back({offset, size, {}});
   return &taps_.back();
@@ -91,6 +91,7 @@ void Search::fill_taps(std::uint64_t offset, Bytes chunk) {
     const std::uint64_t next = t.offset + t.data.size();
     if (t.complete() || next < offset || next >= offset + chunk.size()) continue;
     const Bytes rest = chunk.subspan(static_cast<std::size_t>(next - offset));
+    if (t.data.empty()) t.data.reserve(static_cast<std::size_t>(t.size));
     const std::size_t take = static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), t.size - t.data.size()));
     t.data.insert(t.data.end(), rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(take));
   }

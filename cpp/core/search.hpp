@@ -59,7 +59,7 @@ class Search {
   void finish();           // after the last byte; ParseError when fewer bytes came than promised
 
   // Keep [offset, offset+size) if it has not streamed by yet. The pointer stays valid as long as the Search.
-  const Tap* tap(std::uint64_t offset, std::uint64_t size);
+  Tap* tap(std::uint64_t offset, std::uint64_t size);
 
   std::uint64_t position() const { return fed_; }
   std::uint64_t file_size() const { return file_size_; }

@@ -39,6 +39,7 @@ class ContainerRole(StrEnum):
     LINKED = "linked"  # wrapper version 2 of a library that has pre-linked containers
     STUB = "stub"  # wrapper version 2 that nvcc -shared always adds; never registered
     EMBEDDED = "embedded"  # no wrapper: plain data, loaded by driver API calls of the library
+    UNREFERENCED = "unreferenced"  # in an nv section, but no wrapper points at it any more: never loaded
     FILE = "file"  # the container is a stand-alone .fatbin file
 
 
@@ -80,7 +81,8 @@ class GpuImage:
         version: PTX ISA for PTX, (1, 7) or (1, 8) for SASS (cubin ABI 7 or 8).
         options: ptxas options stored with PTX, front-end options of LTO-IR.
         compat: the entry's copy of the cubin's `.nv.compat`.
-        has_code: whether the cubin defines a kernel; None when that needs the payload.
+        has_code: whether the image defines a kernel; None when that needs the payload.
+        group: member of a kind 0x100 entry: its (offset, size) in the decompressed payload, which is the group's.
     """
 
     kind: ImageKind
@@ -99,6 +101,7 @@ class GpuImage:
     options: str
     compat: bytes
     has_code: bool | None
+    group: tuple[int, int] | None = None
 
     @property
     def stored_size(self) -> int:
