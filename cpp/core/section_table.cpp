@@ -67,7 +67,7 @@ std::vector<SymbolEdit> moved_symbols(const Windows& file, const Elf& elf, const
     const Bytes table = file.view(section.offset, section.size, "symbol table");
     for (std::size_t pos = 0; pos + sizeof(Elf64_Sym) <= table.size(); pos += sizeof(Elf64_Sym)) {
       auto symbol = load<Elf64_Sym>(table.data() + pos);
-      if (symbol.st_shndx != plan.old_index || ELF64_ST_TYPE(symbol.st_info) == STT_SECTION) continue;
+      if (symbol.st_shndx != plan.old_index || ELF64_ST_TYPE(symbol.st_info) != STT_OBJECT) continue;
       const auto it = by_address.find(symbol.st_value);
       if (it == by_address.end()) continue;
       symbol.st_value = it->second->vaddr;
