@@ -29,7 +29,7 @@ class ParseError : public std::runtime_error {
 // range and asks again.
 class MissingRange : public std::exception {
  public:
-  MissingRange(std::uint64_t offset, std::uint64_t size) : offset(offset), size(size) {}
+  MissingRange(std::uint64_t range_offset, std::uint64_t range_size) : offset(range_offset), size(range_size) {}
   const char* what() const noexcept override { return "byte range not held in memory"; }
   std::uint64_t offset;
   std::uint64_t size;
@@ -77,8 +77,9 @@ class Windows {
 
   std::uint64_t file_size() const noexcept { return file_size_; }
 
-  // Keep a copy of `data`, which stands at `offset` in the file.
-  void add(std::uint64_t offset, Bytes data) { held_.push_back({offset, {data.begin(), data.end()}}); }
+  // Keep `data`, which stands at `offset` in the file.
+  void add(std::uint64_t offset, std::vector<std::byte> data) { held_.push_back({offset, std::move(data)}); }
+  void add(std::uint64_t offset, Bytes data) { add(offset, std::vector<std::byte>(data.begin(), data.end())); }
 
   // Throws ParseError when the range leaves the file (`what` names the thing read), MissingRange when it is not held.
   Bytes view(std::uint64_t offset, std::uint64_t size, const char* what) const {

@@ -1,0 +1,156 @@
+#include "cubin.hpp"
+
+#include <algorithm>
+#include <map>
+
+namespace shim {
+
+namespace {
+
+constexpr std::uint32_t kElfMagic = 0x464C457F;
+constexpr std::uint16_t kMachineCuda = 190;
+constexpr std::uint32_t kSymtab = 2;
+constexpr std::uint32_t kNobits = 8;
+constexpr std::uint32_t kCompatType = 0x70000086;
+constexpr unsigned char kKernelFlag = 0x10;  // st_other of an entry function
+constexpr std::uint8_t kParamInfo = 0x17;    // .nv.info attribute KPARAM_INFO
+
+struct Section {
+  std::string name;
+  std::uint32_t type;
+  std::uint64_t offset, size;
+  std::uint32_t link;
+};
+
+struct Reader {
+  Windows file;
+
+  std::string text(const Section& table, std::uint64_t offset) const {
+    const Bytes bytes = file.view(table.offset, table.size, "cubin string table");
+    if (offset >= bytes.size()) throw ParseError("cubin: name outside its string table", table.offset);
+    const auto rest = bytes.subspan(offset);
+    const auto end = std::find(rest.begin(), rest.end(), std::byte{0});
+    if (end == rest.end()) throw ParseError("cubin: name does not end inside its string table", table.offset);
+    const auto* start = reinterpret_cast<const char*>(rest.data());  // bytes to characters, no integer is formed
+    return {start, static_cast<std::size_t>(end - rest.begin())};
+  }
+
+  std::vector<Section> sections() const {
+    const auto shoff = file.at<std::uint64_t>(40, "cubin header");
+    const auto entry = file.at<std::uint16_t>(58, "cubin header");
+    const auto count = file.at<std::uint16_t>(60, "cubin header");
+    const auto names = file.at<std::uint16_t>(62, "cubin header");
+    if (count == 0) return {};
+    if (entry != 64) throw ParseError("cubin: section header size " + std::to_string(entry) + ", expected 64", 58);
+    const Bytes table = file.view(shoff, std::uint64_t{count} * entry, "cubin section headers");
+    std::vector<Section> all;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::byte* p = table.data() + i * 64;
+      Section s{{}, load<std::uint32_t>(p + 4), load<std::uint64_t>(p + 24), load<std::uint64_t>(p + 32),
+                load<std::uint32_t>(p + 40)};
+      if (s.type != kNobits && s.type != 0 && !inside(s.offset, s.size, file.file_size())) {
+        throw ParseError("cubin: section " + std::to_string(i) + " of " + std::to_string(s.size) + " bytes at " +
+                             std::to_string(s.offset) + " leaves the image of " + std::to_string(file.file_size()),
+                         shoff + i * 64);
+      }
+      all.push_back(std::move(s));
+    }
+    if (names >= count) throw ParseError("cubin: section name table index " + std::to_string(names), 62);
+    for (std::size_t i = 0; i < count; ++i) {
+      all[i].name = text(all[names], load<std::uint32_t>(table.data() + i * 64));
+    }
+    return all;
+  }
+};
+
+// Parameter (ordinal, size) pairs of one kernel, from its .nv.info section. Records: format, attribute, then a 16-bit
+// value or length; format 4 has that many bytes behind it. KPARAM_INFO: u32 index, u16 ordinal, u16 offset, and a word
+// whose bits 18-31 are the size.
+std::vector<std::pair<std::uint16_t, std::uint32_t>> parameters(Bytes info) {
+  std::vector<std::pair<std::uint16_t, std::uint32_t>> found;
+  std::size_t at = 0;
+  while (at + 4 <= info.size()) {
+    const auto format = load<std::uint8_t>(info.data() + at);
+    const auto attribute = load<std::uint8_t>(info.data() + at + 1);
+    const std::size_t length = format == 4 ? load<std::uint16_t>(info.data() + at + 2) : 0;
+    if (!inside(at + 4, length, info.size())) break;
+    if (attribute == kParamInfo && length >= 12) {
+      found.emplace_back(load<std::uint16_t>(info.data() + at + 8), load<std::uint32_t>(info.data() + at + 12) >> 18);
+    }
+    at += 4 + length;
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+// Value of a format-2 record of .nv.compat, 0 when absent.
+unsigned compat_value(std::string_view compat, unsigned wanted) {
+  std::size_t at = 0;
+  while (at + 4 <= compat.size()) {
+    const auto form = static_cast<unsigned char>(compat[at]);
+    const auto attribute = static_cast<unsigned char>(compat[at + 1]);
+    if (form == 2 && attribute == wanted) return static_cast<unsigned char>(compat[at + 2]);
+    if (form == 4) {
+      at += static_cast<std::size_t>(static_cast<unsigned char>(compat[at + 2])) |
+            static_cast<std::size_t>(static_cast<unsigned char>(compat[at + 3])) << 8;
+    } else if (form != 2 && form != 3) {
+      return 0;
+    }
+    at += 4;
+  }
+  return 0;
+}
+
+}  // namespace
+
+bool is_cubin(Bytes file) {
+  return file.size() >= 64 && load<std::uint32_t>(file.data()) == kElfMagic &&
+         load<std::uint8_t>(file.data() + 4) == 2 && load<std::uint8_t>(file.data() + 5) == 1 &&
+         load<std::uint16_t>(file.data() + 18) == kMachineCuda;
+}
+
+Cubin parse_cubin(Bytes image) {
+  if (!is_cubin(image)) throw ParseError("not a cubin: expected a 64-bit little-endian ELF with e_machine 190", 0);
+  const Reader reader{Windows::whole(image)};
+  Cubin cubin;
+  cubin.abi = load<std::uint8_t>(image.data() + 8);
+  cubin.linked = load<std::uint16_t>(image.data() + 16) == 2;
+  const auto flags = load<std::uint32_t>(image.data() + 48);
+  cubin.arch = cubin.abi >= 8 ? (flags >> 8) & 0xFF : flags & 0xFF;
+  if ((flags & (cubin.abi >= 8 ? 0x8u : 0x800u)) != 0) cubin.feature = 'a';
+
+  const std::vector<Section> sections = reader.sections();
+  std::map<std::string, const Section*> infos;
+  for (const Section& s : sections) {
+    if (s.name.starts_with(".nv.info.")) infos.emplace(s.name.substr(9), &s);
+    if (s.type == kCompatType && cubin.compat.empty()) {
+      const Bytes bytes = reader.file.view(s.offset, s.size, ".nv.compat");
+      const auto* start = reinterpret_cast<const char*>(bytes.data());  // bytes to characters, no integer is formed
+      cubin.compat.assign(start, bytes.size());
+      if (compat_value(cubin.compat, 9) == 1) cubin.feature = 'a';
+    }
+  }
+  for (const Section& s : sections) {
+    if (s.type != kSymtab) continue;
+    if (s.link >= sections.size()) throw ParseError("cubin: symbol table without a string table", s.offset);
+    const Bytes table = reader.file.view(s.offset, s.size, "cubin symbol table");
+    for (std::size_t at = 0; at + 24 <= table.size(); at += 24) {
+      const std::byte* p = table.data() + at;
+      const auto type = load<std::uint8_t>(p + 4) & 0xF;
+      const bool defined = load<std::uint16_t>(p + 6) != 0;
+      if ((type != 1 && type != 2) || !defined) continue;
+      CubinSymbol symbol;
+      symbol.name = reader.text(sections[s.link], load<std::uint32_t>(p));
+      symbol.function = type == 2;
+      symbol.kernel = symbol.function && (load<std::uint8_t>(p + 5) & kKernelFlag) != 0;
+      symbol.size = load<std::uint64_t>(p + 16);
+      if (const auto info = infos.find(symbol.name); symbol.kernel && info != infos.end()) {
+        symbol.parameters = parameters(reader.file.view(info->second->offset, info->second->size, ".nv.info"));
+      }
+      cubin.symbols.push_back(std::move(symbol));
+    }
+  }
+  return cubin;
+}
+
+}  // namespace shim

@@ -1,0 +1,58 @@
+#include <unordered_map>
+
+#include "scan.hpp"
+
+namespace shim {
+
+namespace {
+
+template <class T>
+void put(std::string& key, T value) {
+  char raw[sizeof value];
+  std::memcpy(raw, &value, sizeof value);
+  key.append(raw, sizeof raw);
+}
+
+// Everything the rules of shim.arch look at, and nothing else.
+std::string signature(const ContainerInfo& c) {
+  std::string key;
+  put(key, c.role);
+  for (const Entry& e : c.found.entries) {
+    put(key, e.kind);
+    put(key, e.arch);
+    put(key, e.major);
+    put(key, e.minor);
+    put(key, e.flags & (kFlagArchSpecific | kFlagFamilySpecific | kFlagCompressed));
+    key += e.options;
+    key += '\0';
+    key += e.compat;
+    key += '\0';
+    put(key, e.captured.size());
+    const auto* start = reinterpret_cast<const char*>(e.captured.data());  // bytes to characters, no integer is formed
+    key.append(start, e.captured.size());
+  }
+  return key;
+}
+
+}  // namespace
+
+std::vector<GroupInfo> group_containers(const std::vector<ContainerInfo>& containers) {
+  std::vector<GroupInfo> groups;
+  std::unordered_map<std::string, std::size_t> known;
+  for (std::size_t i = 0; i < containers.size(); ++i) {
+    const auto& entries = containers[i].found.entries;
+    const auto [it, fresh] = known.emplace(signature(containers[i]), groups.size());
+    if (fresh) groups.push_back({{}, std::vector<std::uint64_t>(entries.size()), std::vector<std::uint64_t>(entries.size())});
+    GroupInfo& group = groups[it->second];
+    group.members.push_back(i);
+    for (std::size_t k = 0; k < entries.size(); ++k) {
+      const Entry& e = entries[k];
+      const bool carries_payload = !e.grouped || e.group_offset == 0;  // members of a 0x100 group share one payload
+      group.stored[k] += e.header_size + (carries_payload ? e.payload_size : 0);
+      group.decoded[k] += e.decoded_size();
+    }
+  }
+  return groups;
+}
+
+}  // namespace shim

@@ -1,0 +1,1 @@
+"""Judges wheels, files and environments: reads with `devicecode` and `wheels`, answers in `model`."""

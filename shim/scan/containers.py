@@ -1,0 +1,192 @@
+"""What the target makes of each container of a library, by the rules of `shim.arch`.
+
+Containers that no rule can tell apart form one `ContainerGroup` and are judged once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shim.arch import CodeForm, Grade, ImageTraits, Target, grade_image, loads, select
+from shim.devicecode.model import ContainerGroup, ContainerRole, DeviceCode, GpuImage, ImageKind
+from shim.model import Fit
+from shim.scan.loose import loose_groups
+
+_FORMS: Final = {
+    ImageKind.SASS: CodeForm.SASS,
+    ImageKind.PTX: CodeForm.PTX,
+    ImageKind.LTO_IR: CodeForm.LTO_IR,
+}
+
+_FIT_OF_GRADE: Final = {
+    Grade.NATIVE: Fit.NATIVE,
+    Grade.FAMILY: Fit.FAMILY,
+    Grade.SAME_MAJOR: Fit.SAME_MAJOR,
+    Grade.SAME_MAJOR_UNPROVEN: Fit.UNPROVEN,
+    Grade.JIT: Fit.JIT,
+    Grade.JIT_TOO_NEW: Fit.JIT_TOO_NEW,
+}
+
+LOADS: Final = frozenset(_FIT_OF_GRADE.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How the target treats all containers of one group.
+
+    Attributes:
+        chosen: position of the image the driver takes, None when none loads.
+        counted: False for containers that nobody registers by themselves: the stub of `nvcc -shared`, and
+            relocatable code of a library that has a linked container.
+        live: the chosen image is needed on this device.
+        linked_at_run_time: the driver has to link relocatable code when the library is loaded.
+        loose: the image stands in no container.
+    """
+
+    group: ContainerGroup
+    fit: Fit
+    chosen: int | None
+    counted: bool = True
+    live: bool = False
+    linked_at_run_time: bool = False
+    loose: bool = False
+
+    @property
+    def images(self) -> tuple[GpuImage, ...]:
+        """Images of one container of the group."""
+        return self.group.exemplar.images
+
+    @property
+    def taken(self) -> GpuImage | None:
+        """The chosen image of the group's exemplar."""
+        return None if self.chosen is None else self.images[self.chosen]
+
+    @property
+    def count(self) -> int:
+        """Number of containers in the group."""
+        return len(self.group.indices)
+
+    @property
+    def role(self) -> ContainerRole:
+        """How host code reaches the containers of the group."""
+        return self.group.exemplar.role
+
+
+def traits(image: GpuImage) -> ImageTraits:
+    """The facts of an image that the rules judge by."""
+    form = _FORMS.get(image.kind, CodeForm.OTHER)
+    return ImageTraits(
+        form=form,
+        arch=image.arch,
+        isa=image.version if form is CodeForm.PTX else None,
+        fastpath_mask=image.fastpath_mask,
+        has_code=image.has_code,
+    )
+
+
+def image_name(image: GpuImage) -> str:
+    """ "sm_120f", "compute_80", "lto_90", or the kind where there is no architecture."""
+    prefix = {ImageKind.SASS: "sm_", ImageKind.PTX: "compute_", ImageKind.LTO_IR: "lto_"}.get(image.kind)
+    return str(image.kind) if prefix is None or image.arch is None else f"{prefix}{image.arch}"
+
+
+def decide(code: DeviceCode, target: Target) -> tuple[Decision, ...]:
+    """Judge every group of containers of one file, and the images that stand in none."""
+    registered = _decide_containers(code, target)
+    loose = tuple(replace(_decide_alone(group, target), loose=True) for group in loose_groups(code))
+    return registered + _as_a_set(loose, beside_containers=bool(registered))
+
+
+def _decide_containers(code: DeviceCode, target: Target) -> tuple[Decision, ...]:
+    decisions = [_decide_alone(group, target) for group in code.groups]
+    if not any(decision.role is ContainerRole.LINKED for decision in decisions):
+        return tuple(decisions)
+    relocatable = [decision for decision in decisions if decision.role is ContainerRole.PRELINKED]
+    linkable = _link_fit(relocatable)
+    needs_link = False
+    result = []
+    for decision in decisions:
+        if decision.role is ContainerRole.LINKED and decision.fit not in LOADS | {Fit.NO_CODE}:
+            needs_link = True
+            decision = _with_link(decision, relocatable, linkable, target)
+        result.append(decision)
+    live = needs_link and linkable is not None
+    return tuple(_inside_a_link(decision, live=live) for decision in result)
+
+
+def _as_a_set(loose: Sequence[Decision], *, beside_containers: bool) -> tuple[Decision, ...]:
+    """Loose images are a set from which the library picks by itself.
+
+    One that does not load says nothing against a set in which another does. Beside containers loose images
+    are not judged at all: what uses them cannot be seen.
+    """
+    if beside_containers:
+        return tuple(replace(decision, fit=Fit.NOT_JUDGED, live=False) for decision in loose)
+    if LOADS.isdisjoint(decision.fit for decision in loose):
+        return tuple(loose)
+    return tuple(replace(d, fit=Fit.OTHER_ARCH) if d.fit is Fit.NOTHING else d for d in loose)
+
+
+def _decide_alone(group: ContainerGroup, target: Target) -> Decision:
+    container = group.exemplar
+    fit, chosen = _alone([traits(image) for image in container.images], target)
+    counted = container.role is not ContainerRole.STUB
+    return Decision(group=group, fit=fit, chosen=chosen, counted=counted, live=counted and chosen is not None)
+
+
+def _alone(images: Sequence[ImageTraits], target: Target) -> tuple[Fit, int | None]:
+    if all(image.has_code is False for image in images):
+        return Fit.NO_CODE, None
+    chosen = select(images, target.device)
+    if chosen is not None:
+        grade = grade_image(images[chosen], target)
+        if grade is not None:
+            return _FIT_OF_GRADE[grade], chosen
+    return _misfit(images, target), None
+
+
+def _misfit(images: Iterable[ImageTraits], target: Target) -> Fit:
+    """Tell "host code would reach it and fail" from "made for other GPUs only" (no image loads)."""
+    device = target.device.canonical
+    executable = [image for image in images if image.form in (CodeForm.SASS, CodeForm.PTX) and image.arch]
+    if not executable:
+        return Fit.NOT_JUDGED
+    for image in executable:
+        if image.arch is None:
+            continue
+        built = image.arch.capability.canonical
+        older_plain = image.arch.feature == "" and built < device
+        if built.major == device.major or older_plain:
+            return Fit.NOTHING
+    return Fit.OTHER_ARCH
+
+
+def _link_fit(relocatable: Sequence[Decision]) -> Fit | None:
+    """How the driver can link at load time: only when each relocatable container has something that loads."""
+    fits = {decision.fit for decision in relocatable} - {Fit.NO_CODE}
+    if not fits or not fits <= LOADS:
+        return None
+    return Fit.JIT_TOO_NEW if Fit.JIT_TOO_NEW in fits else Fit.JIT
+
+
+def _with_link(
+    linked: Decision, relocatable: Sequence[Decision], linkable: Fit | None, target: Target
+) -> Decision:
+    if linkable is not None:
+        return replace(linked, fit=linkable, chosen=None, live=False, linked_at_run_time=True)
+    everything = [*linked.images, *(image for decision in relocatable for image in decision.images)]
+    fit = _misfit([traits(image) for image in everything], target)
+    return replace(linked, fit=fit, chosen=None, live=False)
+
+
+def _inside_a_link(decision: Decision, *, live: bool) -> Decision:
+    if decision.role is not ContainerRole.PRELINKED:
+        return decision
+    return replace(decision, counted=False, live=live and decision.chosen is not None)
+
+
+def loadable(image: GpuImage, target: Target) -> bool:
+    """Whether the target's driver can use the image at all, ISA version apart."""
+    return loads(traits(image), target.device)
