@@ -45,7 +45,7 @@ def sass_name(image: GpuImage, device: ComputeCapability) -> str:
 
 def best_ptx(images: Iterable[GpuImage], target: Target) -> GpuImage | None:
     """The PTX the driver would take, were there no machine code."""
-    texts = [image for image in images if image.kind is ImageKind.PTX and image.has_code is not False]
+    texts = [image for image in images if image.kind is ImageKind.PTX]
     chosen = select([traits(image) for image in texts], target.device)
     return None if chosen is None else texts[chosen]
 
@@ -173,10 +173,8 @@ def _link_sources(code: DeviceCode, target: Target) -> Iterator[Source | None]:
             images = code.containers[index].images
             ready = next((i for i in images if i.kind is ImageKind.SASS and i.arch == exact), None)
             image = ready or best_ptx(images, target)
-            if image is not None:
-                yield Source(container=index, image=image)
-            elif not all(i.has_code is False for i in images):
-                yield None
+            # A module without kernels counts as well: it may hold functions and variables that others use.
+            yield None if image is None else Source(container=index, image=image)
 
 
 def _no_ptx(container: Container, decision: Decision) -> Refusal:
