@@ -1,5 +1,8 @@
 """Types of the C++ module. Use `shim.devicecode` and `shim.applying`, which put names to these tuples."""
 
+import os
+from collections.abc import Sequence
+
 from typing_extensions import Buffer
 
 class ParseError(ValueError):
@@ -43,3 +46,50 @@ def read_cubin(
     data: Buffer,
 ) -> tuple[int, int, str, bool, bytes, list[tuple[bytes, bool, bool, int, list[tuple[int, int]]]]]: ...
 def read_ptx(data: Buffer) -> tuple[int, int, int, str, list[tuple[bytes, int, int, list[int]]]]: ...
+
+class RewriteRefused(ValueError):
+    """An ELF file to which nothing can be appended safely."""
+
+    offset: int
+
+class AppendResult:
+    @property
+    def original_size(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def segment_offset(self) -> int: ...
+    @property
+    def segment_vaddr(self) -> int: ...
+    @property
+    def containers(self) -> list[int]: ...
+    @property
+    def undo(self) -> list[tuple[int, bytes]]: ...
+    @property
+    def slot(self) -> str: ...
+    @property
+    def strip_unsafe(self) -> bool: ...
+
+_Path = str | os.PathLike[str]
+_Piece = Buffer | tuple[int, int] | os.PathLike[str]
+
+def append_containers(
+    src: _Path, dst: _Path, edits: Sequence[tuple[Sequence[int], Sequence[_Piece]]]
+) -> AppendResult: ...
+def restore_file(patched: _Path, dst: _Path, size: int, undo: Sequence[tuple[int, bytes]]) -> None: ...
+def make_entry(
+    *,
+    kind: int,
+    arch: int,
+    suffix: str = "",
+    image: Buffer,
+    compressed: Buffer | None = None,
+    name: str = "",
+    options: str = "",
+    debug: bool = False,
+) -> bytes: ...
+def make_container(entries: Sequence[Buffer]) -> bytes: ...
+def make_container_header(entries_size: int) -> bytes: ...
+def elf_slots(image: Buffer, slots: Sequence[int]) -> list[tuple[int, str, int]]: ...
+def elf_object_slots(image: Buffer, section: int, slots: Sequence[int]) -> list[tuple[int, int]]: ...
+def elf_needs(image: Buffer) -> tuple[list[str], str, tuple[int, int] | None]: ...

@@ -10,11 +10,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 from shim.errors import UsageError
-
-Feature = Literal["", "a", "f"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,7 +69,11 @@ class Arch:
     """
 
     capability: ComputeCapability
-    feature: Feature = ""
+    feature: str = ""
+
+    def __post_init__(self) -> None:
+        if self.feature not in _FEATURE_ORDER:
+            raise ValueError(f"no such architecture suffix: {self.feature!r}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -83,8 +85,7 @@ class Arch:
         match = re.fullmatch(r"(?:sm_|compute_|lto_)?(\d{2,3})([af]?)", text.strip())
         if match is None:
             raise UsageError(f"not an architecture: {text!r} (expected a form like sm_121a or compute_120f)")
-        feature: Feature = "a" if match[2] == "a" else "f" if match[2] == "f" else ""
-        return cls(ComputeCapability.from_sm(int(match[1])), feature)
+        return cls(ComputeCapability.from_sm(int(match[1])), match[2])
 
     def __str__(self) -> str:
         return f"{self.capability.sm}{self.feature}"
@@ -200,7 +201,7 @@ _FIRST_MAJOR_WITH_FASTPATH: Final = 10
 _FASTPATH_BIT: Final = {ComputeCapability(12, 1): 1 << 6}
 
 _FORM_ORDER: Final = {CodeForm.PTX: 0, CodeForm.SASS: 1}
-_FEATURE_ORDER: Final[dict[str, int]] = {"": 0, "f": 1, "a": 2}
+_FEATURE_ORDER: Final = {"": 0, "f": 1, "a": 2}
 
 
 def max_ptx_isa(cuda: tuple[int, int]) -> tuple[int, int]:
@@ -249,15 +250,8 @@ def ptx_loads(arch: Arch, device: ComputeCapability) -> bool:
 
 def loads(image: ImageTraits, device: ComputeCapability) -> bool:
     """Whether the device's driver can use the image at all."""
-    if image.arch is None:
-        return False
-    match image.form:
-        case CodeForm.SASS:
-            return sass_loads(image.arch, device)
-        case CodeForm.PTX:
-            return ptx_loads(image.arch, device)
-        case _:
-            return False
+    rules = {CodeForm.SASS: sass_loads, CodeForm.PTX: ptx_loads}
+    return image.arch is not None and image.form in rules and rules[image.form](image.arch, device)
 
 
 def select(images: Sequence[ImageTraits], device: ComputeCapability) -> int | None:
@@ -266,8 +260,15 @@ def select(images: Sequence[ImageTraits], device: ComputeCapability) -> int | No
     NVIDIA's order: the highest architecture number; there SASS before PTX; there `a`, `f`, plain. So PTX for
     12.1 beats machine code for 12.0. The place in the container counts only between equals: the first.
     """
-    fitting = [index for index, image in enumerate(images) if loads(image, device)]
-    return max(fitting, key=lambda index: (_preference(images[index]), -index), default=None)
+    fitting = [
+        (
+            (image.arch.capability.canonical.sm, _FORM_ORDER[image.form], _FEATURE_ORDER[image.arch.feature]),
+            -index,
+        )
+        for index, image in enumerate(images)
+        if image.arch is not None and loads(image, device)
+    ]
+    return -max(fitting)[1] if fitting else None
 
 
 def grade_image(image: ImageTraits, target: Target) -> Grade | None:
@@ -286,13 +287,6 @@ def grade_image(image: ImageTraits, target: Target) -> Grade | None:
 def sorted_archs(archs: Iterable[Arch]) -> tuple[Arch, ...]:
     """Distinct archs as people list them: 80, 90, 90a, 120f. For display; it says nothing about fitness."""
     return tuple(sorted(set(archs), key=lambda arch: (arch.capability, _FEATURE_ORDER[arch.feature])))
-
-
-def _preference(image: ImageTraits) -> tuple[int, int, int]:
-    if image.arch is None:
-        raise ValueError("an image without architecture cannot be preferred")
-    number = image.arch.capability.canonical.sm
-    return number, _FORM_ORDER[image.form], _FEATURE_ORDER[image.arch.feature]
 
 
 def _unproven(image: ImageTraits, device: ComputeCapability) -> bool:

@@ -193,6 +193,8 @@ class WheelReport:
     Attributes:
         name, version: of the distribution; the file name and "" where there is none.
         file: path, or the distribution's name.
+        platforms: what its tags, or its ELF files, are for; glibc: the oldest that will do, "" when unknown.
+        cuda: CUDA majors whose libraries it links.
         sha256: of the file, "" when it was not computed.
         headline: the verdict in words to act on.
         timings: seconds by phase.
@@ -206,6 +208,9 @@ class WheelReport:
     sha256: str
     verdict: Verdict
     headline: str
+    platforms: tuple[str, ...]
+    glibc: str
+    cuda: tuple[int, ...]
     libraries: tuple[LibraryReport, ...]
     findings: tuple[Finding, ...]
     timings: Mapping[str, float] = field(default_factory=dict)

@@ -13,7 +13,7 @@ inline constexpr std::size_t kEntryFixedSize = 0x40;
 // Largest entry header (with name and descriptor) that is believed. Real ones stay below 1 KiB.
 inline constexpr std::size_t kEntryHeaderLimit = 1 << 16;
 
-enum EntryKind : std::uint16_t { kPtx = 1, kCubin = 2, kLtoIr = 8, kTileIr = 0x80, kGroup = 0x100 };
+enum ImageKind : std::uint16_t { kPtx = 1, kCubin = 2, kLtoIr = 8, kTileIr = 0x80, kGroup = 0x100 };
 
 inline constexpr std::uint64_t kFlagCompressed = 0xF000;
 inline constexpr std::uint64_t kFlagLz4 = 0x2000;

@@ -32,7 +32,7 @@ struct WrapperInfo {
 };
 
 struct LooseInfo {
-  std::uint16_t kind = 0;  // EntryKind
+  std::uint16_t kind = 0;  // ImageKind
   unsigned arch = 0;
   char feature = 0;
   std::uint64_t offset = 0;

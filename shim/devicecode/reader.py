@@ -229,5 +229,3 @@ class StreamReader:
         except _core.ParseError as error:
             raise _input_error(error, self._member) from error
         raise InputError(f"{self._member}: its tables are scattered over more than {_MAX_FETCHES} places")
-
-

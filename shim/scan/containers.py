@@ -29,6 +29,9 @@ _FIT_OF_GRADE: Final = {
     Grade.JIT_TOO_NEW: Fit.JIT_TOO_NEW,
 }
 
+_COMPILED: Final = frozenset({Fit.JIT, Fit.JIT_TOO_NEW})
+_NEVER_LOADED: Final = frozenset({ContainerRole.STUB, ContainerRole.UNREFERENCED})
+
 LOADS: Final = frozenset(_FIT_OF_GRADE.values())
 
 
@@ -96,7 +99,10 @@ def decide(code: DeviceCode, target: Target) -> tuple[Decision, ...]:
     """Judge every group of containers of one file, and the images that stand in none."""
     registered = _decide_containers(code, target)
     loose = tuple(replace(_decide_alone(group, target), loose=True) for group in loose_groups(code))
-    return registered + _as_a_set(loose, beside_containers=bool(registered))
+    if registered:
+        # What uses them cannot be seen: next to containers, bare cubins are leftovers more often than not.
+        loose = tuple(replace(decision, fit=Fit.NOT_JUDGED, live=False) for decision in loose)
+    return _as_a_set((*registered, *loose))
 
 
 def _decide_containers(code: DeviceCode, target: Target) -> tuple[Decision, ...]:
@@ -116,23 +122,34 @@ def _decide_containers(code: DeviceCode, target: Target) -> tuple[Decision, ...]
     return tuple(_inside_a_link(decision, live=live) for decision in result)
 
 
-def _as_a_set(loose: Sequence[Decision], *, beside_containers: bool) -> tuple[Decision, ...]:
-    """Loose images are a set from which the library picks by itself.
+def _as_a_set(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+    """Images that come one by one form a set from which the library picks by itself.
 
-    One that does not load says nothing against a set in which another does. Beside containers loose images
-    are not judged at all: what uses them cannot be seen.
+    cuRAND and cuFFT keep a container for each architecture in their data, thousands of them. An image of such
+    a set that does not load says nothing against one that does, and PTX beside machine code that loads is
+    there for other devices, or for the library's own linker.
     """
-    if beside_containers:
-        return tuple(replace(decision, fit=Fit.NOT_JUDGED, live=False) for decision in loose)
-    if LOADS.isdisjoint(decision.fit for decision in loose):
-        return tuple(loose)
-    return tuple(replace(d, fit=Fit.OTHER_ARCH) if d.fit is Fit.NOTHING else d for d in loose)
+    if not any(decision.fit in LOADS - _COMPILED and _picked_by_library(decision) for decision in decisions):
+        if not any(decision.fit in LOADS and _picked_by_library(decision) for decision in decisions):
+            return decisions
+        verdicts = {Fit.NOTHING: Fit.OTHER_ARCH}
+    else:
+        verdicts = {Fit.NOTHING: Fit.OTHER_ARCH, Fit.JIT: Fit.NOT_JUDGED, Fit.JIT_TOO_NEW: Fit.NOT_JUDGED}
+    return tuple(
+        replace(d, fit=verdicts[d.fit], live=False) if d.fit in verdicts and _picked_by_library(d) else d
+        for d in decisions
+    )
+
+
+def _picked_by_library(decision: Decision) -> bool:
+    alone = len(decision.images) == 1
+    return alone and (decision.role is ContainerRole.EMBEDDED or decision.loose)
 
 
 def _decide_alone(group: ContainerGroup, target: Target) -> Decision:
     container = group.exemplar
     fit, chosen = _alone([traits(image) for image in container.images], target)
-    counted = container.role is not ContainerRole.STUB
+    counted = container.role not in _NEVER_LOADED
     return Decision(group=group, fit=fit, chosen=chosen, counted=counted, live=counted and chosen is not None)
 
 

@@ -34,6 +34,18 @@ def jit_cost(decisions: Iterable[Decision]) -> JitCost | None:
             size += decision.group.decoded_bytes[decision.chosen]
     if units == 0:
         return None
+    return _estimate(units, size)
+
+
+def total(costs: Iterable[JitCost | None]) -> JitCost | None:
+    """The cost of several libraries together; None when none has any."""
+    known = [cost for cost in costs if cost is not None]
+    if not known:
+        return None
+    return _estimate(sum(cost.units for cost in known), sum(cost.ptx_bytes for cost in known))
+
+
+def _estimate(units: int, size: int) -> JitCost:
     return JitCost(
         units=units,
         ptx_bytes=size,

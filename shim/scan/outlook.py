@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shim.arch import Target
-from shim.devicecode.model import ContainerRole, ImageKind
+from shim.devicecode.model import ContainerRole, GpuImage, ImageKind
 from shim.model import Fit, PatchOutlook
 from shim.scan.containers import Decision, loadable
 from shim.scan.jit_cost import jit_cost
@@ -34,7 +34,7 @@ def outlook(decisions: Sequence[Decision], target: Target) -> PatchOutlook:
         action = "cannot"
     parts.extend(refusals)
     if action == "nothing":
-        return _when_all_runs(counted, target)
+        return _when_all_runs(decisions, target)
     return PatchOutlook(action=action, text="; ".join(parts))
 
 
@@ -53,12 +53,13 @@ def _refusals(counted: Sequence[Decision], links: Sequence[Decision]) -> list[st
     return refusals
 
 
-def _when_all_runs(counted: Sequence[Decision], target: Target) -> PatchOutlook:
+def _when_all_runs(decisions: Sequence[Decision], target: Target) -> PatchOutlook:
+    counted = [decision for decision in decisions if decision.counted]
     unproven = [d for d in counted if d.fit is Fit.UNPROVEN]
     if unproven:
-        compilable = [d for d in unproven if _has_loadable_ptx(d, target)]
+        compilable = [d for d in unproven if _has_loadable_ptx(d, decisions, target)]
         if compilable:
-            text = f"compile PTX of {plural(_count(compilable), 'container')} to be certain"
+            text = f"compile the PTX of {plural(_count(compilable), 'container')}, to be certain"
             return PatchOutlook(action="optional", text=text)
         return PatchOutlook(action="nothing", text="nothing: no PTX to compile, try it on the device")
     if any(d.fit is Fit.OTHER_ARCH for d in counted) and all(
@@ -68,8 +69,15 @@ def _when_all_runs(counted: Sequence[Decision], target: Target) -> PatchOutlook:
     return PatchOutlook(action="nothing", text="nothing to do")
 
 
-def _has_loadable_ptx(decision: Decision, target: Target) -> bool:
-    return any(image.kind is ImageKind.PTX and loadable(image, target) for image in decision.images)
+def _has_loadable_ptx(decision: Decision, everything: Sequence[Decision], target: Target) -> bool:
+    if decision.role is not ContainerRole.LINKED:
+        return any(_is_loadable_ptx(image, target) for image in decision.images)
+    relocatable = [d for d in everything if d.role is ContainerRole.PRELINKED and d.fit is not Fit.NO_CODE]
+    return all(any(_is_loadable_ptx(image, target) for image in d.images) for d in relocatable)
+
+
+def _is_loadable_ptx(image: GpuImage, target: Target) -> bool:
+    return image.kind is ImageKind.PTX and loadable(image, target)
 
 
 def _volume(decisions: Sequence[Decision]) -> str:

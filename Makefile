@@ -1,0 +1,59 @@
+# Habits of the project. `make run` and `make test` are the README's two commands.
+VENV ?= .venv
+PY := $(VENV)/bin/python
+CPP := $(wildcard cpp/core/*.[ch]pp cpp/bindings/*.[ch]pp cpp/cuda/*.[ch]*)
+
+.PHONY: run test test-real check format lint types cpp-warnings bench fuzz wheels clean
+
+$(VENV)/.installed: pyproject.toml CMakeLists.txt $(CPP)
+	python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
+	$(PY) -m pip install --quiet --editable ".[ptxas]" --config-settings=cmake.define.SHIM_WERROR=ON
+	touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(PY) -m pip install --quiet --group test --group lint --editable ".[nvcc]"
+	touch $@
+
+$(VENV)/.benched: $(VENV)/.tested
+	$(PY) -m pip install --quiet --group bench
+	touch $@
+
+run: $(VENV)/.installed
+	$(PY) -m shim patch bitsandbytes==0.50.2 --platform aarch64 --python 3.12 -o dist
+
+test: $(VENV)/.tested
+	$(PY) -m pytest -n auto -m "not real and not slow"
+
+test-real: $(VENV)/.tested
+	$(PY) -m pytest -m "real and not slow"
+
+check: format lint types cpp-warnings test
+
+format: $(VENV)/.tested
+	$(VENV)/bin/ruff format --check .
+
+lint: $(VENV)/.tested
+	$(VENV)/bin/ruff check .
+
+types: $(VENV)/.tested
+	$(VENV)/bin/mypy
+
+# The editable build of .venv already treats warnings of cpp/ as errors; this compiles cpp/core once more with a stricter
+# set, and without Python, so that a header that leans on another one shows.
+cpp-warnings:
+	@for file in cpp/core/*.hpp; do \
+	  $(CXX) -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -x c++ $$file || exit 1; \
+	done
+
+bench: $(VENV)/.benched
+	$(PY) bench/run.py
+
+fuzz:
+	cpp/fuzz/run.sh 600
+
+wheels: $(VENV)/.tested
+	$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist shim/*.so
