@@ -34,9 +34,7 @@ def machines_of_tags(tags: Sequence[str]) -> tuple[str, ...]:
     """Processors that platform tags are for: ("any",) is for all, a tag of another system stays as it is."""
     found: dict[str, None] = {}
     for tag in tags:
-        linux = re.fullmatch(
-            r"(?:many|musl)?linux\w*?_(x86_64|aarch64|i686|armv7l|ppc64le|s390x|riscv64)", tag
-        )
+        linux = re.fullmatch(r"(?:many|musl)?linux\w*?_(x86_64|aarch64|i686|armv7l|ppc64le|s390x|riscv64)", tag)
         found[linux[1] if linux else tag] = None
     return tuple(found)
 

@@ -70,9 +70,7 @@ def _nothing_decides(libraries: Sequence[LibraryReport], target: Target) -> Verd
         reasons = [f"{base_name(library)}: {library.reasons[0]}" for library in foreign if library.reasons]
         return Verdict(target=target, grade=Grade.NONE, reasons=_shorten(reasons), confidence=Confidence.HIGH)
     reasons = ["its containers hold no kernels, or only code that the package links by itself"]
-    return Verdict(
-        target=target, grade=Grade.NO_DEVICE_CODE, reasons=tuple(reasons), confidence=Confidence.MEDIUM
-    )
+    return Verdict(target=target, grade=Grade.NO_DEVICE_CODE, reasons=tuple(reasons), confidence=Confidence.MEDIUM)
 
 
 def _shorten(reasons: Sequence[str]) -> tuple[str, ...]:
