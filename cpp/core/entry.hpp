@@ -8,14 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "bytes.hpp"
+#include "fatbin.hpp"
 
 namespace shim {
 
-enum class EntryKind : std::uint16_t { Ptx = 1, Cubin = 2 };
-
 struct EntrySpec {
-  EntryKind kind = EntryKind::Cubin;
+  std::uint16_t kind = kCubin;      // EntryKind: kPtx or kCubin
   std::uint32_t arch = 0;           // 121 for sm_121, sm_121a and sm_121f
   char suffix = 0;                  // 'a', 'f' or 0
   Bytes image;                      // the cubin; or the PTX text with its one NUL at the end
@@ -36,14 +34,5 @@ std::vector<std::byte> make_container(std::span<const Bytes> entries);
 
 // The 16-byte header of a container whose entries take `entries_size` bytes: for callers that stream the entries.
 std::vector<std::byte> make_container_header(std::uint64_t entries_size);
-
-// What a cubin says about itself. Throws ParseError.
-struct CubinIdentity {
-  std::uint8_t abi = 0;        // EI_ABIVERSION: 7 or 8
-  std::uint32_t arch = 0;      // SM number
-  bool accelerated = false;    // built for an `a` target (`f` is not recorded in a cubin)
-  Bytes compat;                // the .nv.compat section inside the cubin; empty = none
-};
-CubinIdentity identify_cubin(Bytes cubin);
 
 }  // namespace shim

@@ -8,16 +8,13 @@
 
 #include "disk_file.hpp"
 #include "elf_slots.hpp"
+#include "fatbin.hpp"
 #include "section_table.hpp"
 
 namespace shim {
 namespace {
 
-constexpr std::uint32_t kWrapperMagic = 0x466243B1;
-constexpr std::uint32_t kContainerMagic = 0xBA55ED50;
-constexpr std::uint64_t kWrapperSize = 24;
 constexpr std::uint64_t kPointerInWrapper = 8;
-constexpr std::uint64_t kContainerHeader = 16;
 constexpr std::uint64_t kAlignWithoutSection = 256;  // what aarch64 sections ask for; x86-64 ones ask for 8
 
 struct Write {
@@ -51,6 +48,9 @@ std::vector<Pointer> resolve_pointers(const Windows& file, const Elf& elf, const
     const Bytes bytes = file.view(wrapper, kWrapperSize, "fatbin wrapper");
     if (load<std::uint32_t>(bytes.data()) != kWrapperMagic)
       throw std::invalid_argument("no fatbin wrapper at file offset " + std::to_string(wrapper));
+    const auto version = load<std::uint32_t>(bytes.data() + 4);
+    if (version != 1 && version != 2)
+      throw RefusedError("fatbin wrapper of unknown version " + std::to_string(version), wrapper + 4);
     const auto vaddr = elf.offset_to_vaddr(wrapper, kWrapperSize);
     if (!vaddr) throw RefusedError("fatbin wrapper is in no loaded part of the file", wrapper);
     vaddrs.push_back(*vaddr + kPointerInWrapper);
@@ -61,7 +61,7 @@ std::vector<Pointer> resolve_pointers(const Windows& file, const Elf& elf, const
     out[i].now = resolved[i];
     if (elf.header.type == ET_DYN && resolved[i].how == SlotKind::InPlace)
       throw RefusedError("wrapper pointer of a relocatable file has no relocation", out[i].offset);
-    const auto target = elf.vaddr_to_offset(resolved[i].target, kContainerHeader);
+    const auto target = elf.vaddr_to_offset(resolved[i].target, kContainerHeaderSize);
     if (!target) throw RefusedError("wrapper points outside the loaded parts of the file", out[i].offset);
     if (file.at<std::uint32_t>(*target, "fatbin container") != kContainerMagic)
       throw RefusedError("wrapper does not point to a fatbin container", out[i].offset);
@@ -83,7 +83,7 @@ std::uint64_t piece_size(const Piece& piece, std::uint64_t file_size) {
 std::uint64_t container_size(const ContainerEdit& edit, Bytes source) {
   std::uint64_t total = 0;
   for (const Piece& piece : edit.pieces) total = checked_add(total, piece_size(piece, source.size()), 0);
-  std::array<std::byte, kContainerHeader> header{};
+  std::array<std::byte, kContainerHeaderSize> header{};
   Bytes first;
   std::optional<SourceFile> opened;
   if (!edit.pieces.empty()) {
@@ -93,11 +93,11 @@ std::uint64_t container_size(const ContainerEdit& edit, Bytes source) {
     if (const auto* whole = std::get_if<WholeFile>(&piece)) first = opened.emplace(whole->path).bytes();
   }
   if (first.size() < header.size()) throw std::invalid_argument("first piece is smaller than a container header");
-  if (load<std::uint32_t>(first.data()) != kContainerMagic || load<std::uint16_t>(first.data() + 6) != kContainerHeader)
+  if (load<std::uint32_t>(first.data()) != kContainerMagic || load<std::uint16_t>(first.data() + 6) != kContainerHeaderSize)
     throw std::invalid_argument("new container does not start with a container header");
-  if (load<std::uint64_t>(first.data() + 8) != total - kContainerHeader)
+  if (load<std::uint64_t>(first.data() + 8) != total - kContainerHeaderSize)
     throw std::invalid_argument("new container: header says " + std::to_string(load<std::uint64_t>(first.data() + 8)) +
-                                " bytes follow, given are " + std::to_string(total - kContainerHeader));
+                                " bytes follow, given are " + std::to_string(total - kContainerHeaderSize));
   return total;
 }
 

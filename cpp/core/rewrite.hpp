@@ -48,12 +48,12 @@ struct AppendResult {
 // Writes `output`, which must not exist, as a copy of `input` (mode bits too) with the edits applied. On any failure
 // there is no `output`. Memory: the pages of `input`'s tables, plus the edits' own buffers.
 // Throws ParseError (malformed input), RefusedError (an input this cannot be done to), std::invalid_argument (bad edits),
-// std::system_error (files).
+// FileError.
 AppendResult append_containers(const std::string& input, const std::string& output,
                                std::span<const ContainerEdit> edits);
 
 // Writes `output`, which must not exist: the first `size` bytes of `patched` with the undo edits applied.
-// Throws std::invalid_argument when an edit or `size` leaves the file, std::system_error.
+// Throws std::invalid_argument when an edit or `size` leaves the file, FileError.
 void restore_file(const std::string& patched, const std::string& output, std::uint64_t size,
                   std::span<const ByteEdit> undo);
 

@@ -15,6 +15,10 @@ struct Wrapper {
 extern __attribute__((visibility("hidden"))) const volatile Wrapper shim_wrappers[];
 extern __attribute__((visibility("hidden"))) const volatile int shim_wrapper_count;
 
+#ifdef SHIM_BSS
+char shim_zeros[SHIM_BSS];
+#endif
+
 static int constructed = 0;
 __attribute__((constructor)) static void construct() { constructed = 1; }
 int shim_constructor_ran() { return constructed; }
