@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shim.applying.compile import CompileEvent
 from shim.applying.events import Watcher
 from shim.applying.inject import PatchedFile, inject
 from shim.applying.machine_code import MachineCode, Toolbox, make_machine_code
 from shim.applying.result import LibraryResult, Work
-from shim.applying.units import EventKind
+from shim.applying.units import CompileEvent, EventKind
 from shim.applying.workfile import WorkFile
 from shim.arch import Target
 from shim.errors import PlanError
@@ -81,9 +80,7 @@ def _compile(files: Sequence[WorkFile], settings: Settings, watcher: Watcher) ->
     return make_machine_code(files, settings.toolbox, on_event)
 
 
-def _inject(
-    file: WorkFile, made: MachineCode, dest: Path, target: Target
-) -> tuple[LibraryPlan, PatchedFile | None]:
+def _inject(file: WorkFile, made: MachineCode, dest: Path, target: Target) -> tuple[LibraryPlan, PatchedFile | None]:
     """The plan with failed steps turned into refusals, and the new file if any step was left."""
     plan = file.plan
     failed = [r for (member, _), r in made.refusals.items() if member == file.member]

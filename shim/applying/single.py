@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -25,7 +24,13 @@ UNDO_SUFFIX = ".undo"
 
 
 def patch_single(
-    path: Path, request: Request, settings: Settings, where: Destination, watcher: Watcher, *, allow_nvidia: bool = False
+    path: Path,
+    request: Request,
+    settings: Settings,
+    where: Destination,
+    watcher: Watcher,
+    *,
+    allow_nvidia: bool = False,
 ) -> PatchResult:
     """Patch a library on disk; the result has the same name in another folder.
 
@@ -52,7 +57,7 @@ def patch_single(
         outcome = settle(final, patched=bool(done.patched))
         patched = done.patched[path.name]
         _put_beside(path, patched, final, request, dest)
-        os.replace(patched.path, dest)
+        patched.path.replace(dest)
     return PatchResult(
         outcome=outcome,
         plan=final,
@@ -78,4 +83,4 @@ def _put_beside(path: Path, patched: PatchedFile, plan: Plan, request: Request, 
     for suffix, data in ((PROVENANCE_SUFFIX, dump(document)), (UNDO_SUFFIX, pack_edits(patched))):
         temporary = folder / suffix
         temporary.write_bytes(data)
-        os.replace(temporary, dest.with_name(dest.name + suffix))
+        temporary.replace(dest.with_name(dest.name + suffix))

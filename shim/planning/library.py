@@ -186,11 +186,7 @@ def _no_ptx(container: Container, decision: Decision) -> Refusal:
             f"holds {names} and no PTX that could be compiled; field reports say that the driver runs such code",
             "keep it, and run the self-test on the device; rebuild with CUDA 13 to be certain",
         )
-    suffixed = [
-        image_name(i)
-        for i in container.images
-        if i.kind is ImageKind.PTX and i.arch and i.arch.feature
-    ]
+    suffixed = [image_name(i) for i in container.images if i.kind is ImageKind.PTX and i.arch and i.arch.feature]
     if suffixed:
         return _refuse(
             container,
