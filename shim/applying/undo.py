@@ -11,11 +11,9 @@ from shim.errors import InputError, VerifyError
 from shim.provenance.edits import unpack_edits
 from shim.verifying.standalone import read_provenance
 from shim.wheels.archive import WheelArchive
-from shim.wheels.delta import apply_undo
 from shim.wheels.limits import Limits
+from shim.wheels.undo import apply_undo
 
-_MOST_UNDO_BYTES = 8 << 30
-UNDO_FILE = "undo.bin"
 UNDO_SUFFIX = ".undo"
 
 
@@ -27,50 +25,10 @@ def undo_wheel(path: Path, folder: Path, limits: Limits, *, force: bool = False)
         VerifyError: what came out is not the original (the wheel was changed since).
     """
     with WheelArchive.open(path, limits=limits) as archive:
-        document = read_provenance(archive)
-        if document is None:
+        if read_provenance(archive) is None:
             raise InputError(f"{path.name}: not patched by shim: it has no provenance", hint="there is nothing to undo")
-        data = _undo_data(archive, path)
-    name, sha256 = _original(document, path)
-    dest = folder / name
-    if dest.exists():
-        if sha256_of(dest) == sha256:
-            return dest
-        if not force:
-            raise InputError(f"{dest} exists and is another file", hint="choose another folder with -o, or use --force")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".shim-") as work:
-        draft = Path(work) / name
-        apply_undo(path, data, draft)
-        if sha256_of(draft) != sha256:
-            raise VerifyError(
-                f"{path.name}: the result is not the original (SHA-256 {sha256})",
-                hint="the patched wheel was changed after shim wrote it; fetch the original again",
-            )
-        return draft.replace(dest)
-
-
-def _original(document: dict[str, object], path: Path) -> tuple[str, str]:
-    """Name and hash of the original; the name comes from a file, so it must be a name and nothing more."""
-    original = document.get("original")
-    name = original.get("filename") if isinstance(original, dict) else None
-    sha256 = original.get("sha256") if isinstance(original, dict) else None
-    if not isinstance(name, str) or not isinstance(sha256, str) or Path(name).name != name or name in ("", ".", ".."):
-        raise InputError(f"{path.name}: its provenance does not name the original wheel")
-    return name, sha256
-
-
-def _undo_data(archive: WheelArchive, path: Path) -> bytes:
-    inside = f"{archive.dist_info}/shim/{UNDO_FILE}"
-    if inside in archive:
-        return archive.read(archive.member(inside), limit=_MOST_UNDO_BYTES)
-    beside = path.with_name(path.name + UNDO_SUFFIX)
-    if beside.is_file():
-        return beside.read_bytes()
-    raise InputError(
-        f"{path.name}: no undo data: neither {inside} in the wheel nor {beside.name} beside it",
-        hint="put the .undo file that shim wrote beside the wheel, or fetch the original again",
-    )
+        folder.mkdir(parents=True, exist_ok=True)
+        return apply_undo(archive, folder, force=force, limits=limits)
 
 
 def undo_single(path: Path, folder: Path, *, force: bool = False) -> Path:

@@ -16,7 +16,7 @@ from shim.applying.inject import sha256_of
 from shim.applying.members import read_members
 from shim.applying.result import Outcome, PatchResult
 from shim.applying.selection import compile_pattern
-from shim.applying.undo import UNDO_FILE, UNDO_SUFFIX, undo_wheel
+from shim.applying.undo import undo_wheel
 from shim.applying.workfile import WorkFile, narrow, plan_file, refuse_all
 from shim.devicecode import DeviceCode
 from shim.errors import InputError
@@ -36,6 +36,7 @@ from shim.wheels.limits import Limits
 from shim.wheels.metadata import Metadata, read_metadata, with_build
 from shim.wheels.name import WheelName, patched_build, patched_name
 from shim.wheels.record import check_record
+from shim.wheels.undo import side_car, undo_member
 from shim.wheels.writer import WrittenWheel, write_wheel
 
 # Reverse data goes into the wheel when it adds less than this share to it, else beside it.
@@ -222,7 +223,7 @@ def _write(job: _Job, plan: Plan, done: PatchedFiles, folder: Path, clock: _Cloc
     new_name = patched_name(job.name, (target,))
     draft = folder / str(new_name)
     job.watcher.phase("write", job.archive.path.stat().st_size)
-    written, side_car = _write_draft(job, plan, done, draft, patched_build(job.name, (target,)))
+    written = _write_draft(job, plan, done, draft, patched_build(job.name, (target,)))
     clock.lap("write")
     job.watcher.phase("verify", written.size)
     checks = verify_written(
@@ -234,16 +235,12 @@ def _write(job: _Job, plan: Plan, done: PatchedFiles, folder: Path, clock: _Cloc
         job.options.limits,
     )
     clock.lap("verify")
-    dest = _publish(draft, job.where, written)
-    undo = dest.with_name(dest.name + UNDO_SUFFIX)
-    if side_car is not None:
-        (folder / "undo").write_bytes(side_car)
-        (folder / "undo").replace(undo)
+    dest, undo = _publish(draft, job.where, written)
     return PatchResult(
         outcome=Outcome.PATCHED,
         plan=plan,
         path=dest,
-        undo=undo if side_car is not None else None,
+        undo=undo,
         sizes=(job.archive.path.stat().st_size, written.size),
         libraries=done.results,
         refusals=_refusals(plan),
@@ -254,9 +251,7 @@ def _write(job: _Job, plan: Plan, done: PatchedFiles, folder: Path, clock: _Cloc
     )
 
 
-def _write_draft(
-    job: _Job, plan: Plan, done: PatchedFiles, draft: Path, build: str
-) -> tuple[WrittenWheel, bytes | None]:
+def _write_draft(job: _Job, plan: Plan, done: PatchedFiles, draft: Path, build: str) -> WrittenWheel:
     info = job.archive.dist_info
     wheel_file = f"{info}/WHEEL"
     old = job.archive.path
@@ -265,16 +260,16 @@ def _write_draft(
     document = provenance.make_document(
         original, job.request, plan.libraries, done.patched, dropped_signatures=signatures
     )
-    side_car: list[bytes] = []
 
     def late(layout: Layout) -> Mapping[str, bytes]:
-        data = plan_undo(layout)
-        if len(data) < EMBED_SHARE * layout.size:
-            return {f"{info}/{provenance.FOLDER}/{UNDO_FILE}": data}
-        side_car.append(data)
+        undo = plan_undo(layout, sha256=original.sha256)
+        data = undo.to_bytes(limit=int(EMBED_SHARE * layout.size))
+        if data is not None:
+            return {undo_member(info): data}
+        undo.write(side_car(draft))
         return {}
 
-    written = write_wheel(
+    return write_wheel(
         job.archive,
         draft,
         replaced={
@@ -291,12 +286,13 @@ def _write_draft(
         late=late,
         progress=job.watcher.done,
     )
-    return written, side_car[0] if side_car else None
 
 
-def _publish(draft: Path, where: Destination, written: WrittenWheel) -> Path:
-    """Move the verified wheel into place."""
+def _publish(draft: Path, where: Destination, written: WrittenWheel) -> tuple[Path, Path | None]:
+    """Move the verified wheel into place, its side-car first: a wheel that cannot be undone must not appear."""
     dest = where.folder / draft.name
     if dest.exists() and not where.force and sha256_of(dest) != written.sha256:
         raise InputError(f"{dest} exists and is another file", hint="choose another folder with -o, or use --force")
-    return draft.replace(dest)
+    undo = side_car(draft)
+    moved = undo.replace(side_car(dest)) if undo.exists() else None
+    return draft.replace(dest), moved
