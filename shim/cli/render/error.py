@@ -11,12 +11,10 @@ def error_text(error: BaseException, *, trace: bool = False) -> str:
     """Lines for standard error: the message, its causes, the next step."""
     lines = [f"error: {_message(error)}"]
     cause = error.__cause__
-    shown = lines[0]
     while cause is not None:
-        text = _message(cause)
-        if text not in shown:
-            lines.append(f"  because {text}")
-            shown += text
+        said = "\n".join(lines)
+        if not any(core in said for core in _cores(cause)):
+            lines.append(f"  because {_message(cause)}")
         cause = cause.__cause__
     if isinstance(error, ShimError):
         if error.hint:
@@ -33,4 +31,13 @@ def _message(error: BaseException) -> str:
         return error.message
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    first = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _cores(error: BaseException) -> list[str]:
+    """What a cause has to say; an error that says it already need not be followed by its cause."""
+    if isinstance(error, OSError) and error.strerror:
+        return [error.strerror]
+    texts = [error.message] if isinstance(error, ShimError) else [arg for arg in error.args if isinstance(arg, str)]
+    return [text.splitlines()[0] for text in texts if text.strip()]
