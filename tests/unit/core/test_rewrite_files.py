@@ -32,7 +32,7 @@ def test_an_existing_file_is_never_written(tmp_path: Path) -> None:
     for target in (source, tmp_path / "other"):
         (tmp_path / "other").write_bytes(b"precious")
         with pytest.raises(FileExistsError):
-            _core.append_containers(source, target, [(sample.wrappers[0], [NEW])])
+            _core.append_containers(source, target, [([sample.wrappers[0]], [NEW])])
         with pytest.raises(FileExistsError):
             _core.restore_file(source, target, 10, [])
     assert source.read_bytes() == sample.data
@@ -42,23 +42,23 @@ def test_an_existing_file_is_never_written(tmp_path: Path) -> None:
 def test_missing_files_are_named(tmp_path: Path) -> None:
     sample = elf.sample("gnu-rela")
     with pytest.raises(FileNotFoundError) as caught:
-        _core.append_containers(tmp_path / "none", tmp_path / "out", [(0, [NEW])])
+        _core.append_containers(tmp_path / "none", tmp_path / "out", [([0], [NEW])])
     assert caught.value.filename == str(tmp_path / "none")
     with pytest.raises(FileNotFoundError) as caught:
-        _core.append_containers(sample.path, tmp_path / "no" / "out", [(sample.wrappers[0], [NEW])])
+        _core.append_containers(sample.path, tmp_path / "no" / "out", [([sample.wrappers[0]], [NEW])])
     assert caught.value.filename == str(tmp_path / "no" / "out")
     with pytest.raises(FileNotFoundError) as caught:
-        _core.append_containers(sample.path, tmp_path / "out", [(sample.wrappers[0], [tmp_path / "piece"])])
+        _core.append_containers(sample.path, tmp_path / "out", [([sample.wrappers[0]], [tmp_path / "piece"])])
     assert caught.value.filename == str(tmp_path / "piece")
     with pytest.raises(IsADirectoryError):
-        _core.append_containers(tmp_path, tmp_path / "out", [(0, [NEW])])
+        _core.append_containers(tmp_path, tmp_path / "out", [([0], [NEW])])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(_core.ParseError, match="ELF header: 64 bytes at offset 0 leave the file of 0 bytes"):
-        _core.append_containers(tmp_path / "empty", tmp_path / "out", [(0, [NEW])])
+        _core.append_containers(tmp_path / "empty", tmp_path / "out", [([0], [NEW])])
     assert not (tmp_path / "out").exists()
 
 
@@ -74,7 +74,7 @@ def test_a_disk_that_fills_up_leaves_nothing(room: int, tmp_path: Path) -> None:
         source, out, wrapper, room = sys.argv[1:]
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), int(room)))
         try:
-            _core.append_containers(source, out, [(int(wrapper), [(_core.make_container_header(1 << 20)), bytes(1 << 20)])])
+            _core.append_containers(source, out, [([int(wrapper)], [(_core.make_container_header(1 << 20)), bytes(1 << 20)])])
         except OSError as error:
             print(json.dumps({"errno": error.errno, "named": error.filename == out}))
         """,
@@ -101,7 +101,7 @@ def test_memory_does_not_grow_with_the_library(tmp_path: Path) -> None:
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
         before = peak()
         pieces = [_core.make_container_header(2 * int(size)), (int(at), int(size)), (int(at), int(size))]
-        result = _core.append_containers(source, out, [(int(wrapper), pieces)])
+        result = _core.append_containers(source, out, [([int(wrapper)], pieces)])
         print(json.dumps({"grown": peak() - before, "size": result.size}))
         """,
         path,
