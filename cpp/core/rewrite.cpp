@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -40,8 +41,13 @@ void check_supported(const Elf& elf, const ElfDynamic& dynamic) {
     throw RefusedError("relocations are in Android's packed format", elf.header.phoff);
 }
 
+// Frees the memory of the pages looked at so far. A look at a container maps the pages around it too, so thousands of
+// them would add up to the whole file.
+using Drop = std::function<void()>;
+constexpr std::size_t kDropEvery = 32;
+
 std::vector<Pointer> resolve_pointers(const Windows& file, const Elf& elf, const ElfDynamic& dynamic,
-                                      const std::vector<std::uint64_t>& wrappers) {
+                                      const std::vector<std::uint64_t>& wrappers, const Drop& drop) {
   std::vector<Pointer> out;
   std::vector<std::uint64_t> vaddrs;
   for (const std::uint64_t wrapper : wrappers) {
@@ -65,6 +71,7 @@ std::vector<Pointer> resolve_pointers(const Windows& file, const Elf& elf, const
     if (!target) throw RefusedError("wrapper points outside the loaded parts of the file", out[i].offset);
     if (file.at<std::uint32_t>(*target, "fatbin container") != kContainerMagic)
       throw RefusedError("wrapper does not point to a fatbin container", out[i].offset);
+    if (i % kDropEvery == kDropEvery - 1) drop();
   }
   return out;
 }
@@ -158,7 +165,7 @@ class Append {
     if (wrappers.empty()) throw std::invalid_argument("no edits");
     if (std::set(wrappers.begin(), wrappers.end()).size() != wrappers.size())
       throw std::invalid_argument("one wrapper in two edits");
-    pointers_ = resolve_pointers(file_, elf_, dynamic, wrappers);
+    pointers_ = resolve_pointers(file_, elf_, dynamic, wrappers, [this] { FileMapping::drop(source_.bytes()); });
   }
 
   void lay_out() {
