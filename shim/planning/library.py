@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shim.arch import Arch, ComputeCapability, Target, select
+from shim.arch import Arch, ComputeCapability, Grade, Target, select
 from shim.devicecode.model import Container, ContainerRole, DeviceCode, GpuImage, ImageKind
 from shim.model import Fit
 from shim.planning.model import InjectSass, LibraryPlan, Refusal, Source
@@ -208,6 +208,11 @@ def _no_ptx(container: Container, decision: Decision) -> Refusal:
 
 def _refuse(container: Container, code: str, reason: str, advice: str) -> Refusal:
     return Refusal(code=code, container=container.index, offset=container.offset, reason=reason, advice=advice)
+
+
+def promised_grade(code: DeviceCode, target: Target, changed: Collection[int]) -> Grade:
+    """Grade of the file once these containers hold exact code."""
+    return grade_of(_fits(decide(code, target), changed))
 
 
 def _fits(decisions: Sequence[Decision], changed: Collection[int]) -> Counter[Fit]:
