@@ -168,10 +168,7 @@ void register_result(py::module_& m) {
 
 }  // namespace
 
-}  // namespace shim
-
 void register_rewrite(py::module_& m) {
-  using namespace shim;
   using namespace pybind11::literals;
   register_errors(m);
   register_result(m);
@@ -203,3 +200,5 @@ void register_rewrite(py::module_& m) {
   m.def("elf_needs", &elf_needs, "image"_a,
         "(needed libraries, soname, highest GLIBC_x.y as a pair or None) of an ELF file. Raises ParseError.");
 }
+
+}  // namespace shim

@@ -126,6 +126,7 @@ class Append {
     slot_ = choose_slot(file_, elf_);
     place_ = place_segment(file_, elf_, slot_.kind);
     sections_ = plan_sections(elf_);
+    check_sections();
     lay_out();
     point_wrappers();
     edit_tables();
@@ -166,6 +167,15 @@ class Append {
     if (std::set(wrappers.begin(), wrappers.end()).size() != wrappers.size())
       throw std::invalid_argument("one wrapper in two edits");
     pointers_ = resolve_pointers(file_, elf_, dynamic, wrappers, [this] { FileMapping::drop(source_.bytes()); });
+  }
+
+  // Pre-linked containers (__nv_relfatbin) are told from others by their section alone, so they must stay in it.
+  void check_sections() const {
+    if (!sections_) return;
+    const Section& section = elf_.sections[sections_->old_index];
+    for (const Pointer& pointer : pointers_)
+      if (pointer.now.target < section.addr || pointer.now.target - section.addr >= section.size)
+        throw RefusedError("wrapper's container is not in section .nv_fatbin", pointer.offset);
   }
 
   void lay_out() {

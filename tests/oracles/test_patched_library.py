@@ -36,9 +36,7 @@ def compile_ptx(entry: Entry, folder: Path) -> Path:
 
 
 def new_entry(cubin: bytes) -> bytes:
-    return _core.make_entry(
-        kind=2, arch=121, image=cubin, compressed=zstandard.ZstdCompressor(level=5).compress(cubin)
-    )
+    return _core.make_entry(kind=2, arch=121, image=cubin, compressed=zstandard.ZstdCompressor(level=5).compress(cubin))
 
 
 def append(path: Path, out: Path, container: Container, wrappers: list[int], entry: bytes) -> _core.AppendResult:
@@ -115,9 +113,7 @@ def test_other_entries_keep_every_byte_and_the_new_one_has_their_kernels(
     assert len(names) == 2
 
 
-def test_cuobjdump_lists_and_extracts_the_new_image(
-    plain: tuple[Path, Path, bytes, bytes], tmp_path: Path
-) -> None:
+def test_cuobjdump_lists_and_extracts_the_new_image(plain: tuple[Path, Path, bytes, bytes], tmp_path: Path) -> None:
     _, out, _, after = plain
     assert count_images(out) == Counter({("ELF", "80"): 1, ("ELF", "121"): 1, ("PTX", "80"): 1})
     command = [program("cuobjdump"), "-xelf", "sm_121", out]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -195,6 +196,17 @@ def test_readelf_finds_nothing_wrong(name: str, tmp_path: Path) -> None:
     run = subprocess.run(["readelf", "-aW", "--lint", out], capture_output=True, text=True, check=True)
     before = subprocess.run(["readelf", "-aW", "--lint", elf.sample(name).path], capture_output=True, text=True)
     assert run.stderr.replace(str(out), "") == before.stderr.replace(str(elf.sample(name).path), "")
+
+
+@pytest.mark.skipif(shutil.which("eu-elflint") is None, reason="needs eu-elflint (package elfutils)")
+@pytest.mark.parametrize("name", WRITABLE)
+def test_elflint_finds_nothing_new(name: str, tmp_path: Path) -> None:
+    def complaints(path: Path) -> set[str]:
+        run = subprocess.run(["eu-elflint", "--gnu-ld", path], capture_output=True, text=True, check=False)
+        return set(run.stdout.splitlines())
+
+    out, _ = patch(elf.sample(name), tmp_path)
+    assert complaints(out) <= complaints(elf.sample(name).path)
 
 
 @pytest.mark.parametrize("name", WITH_NOTE)

@@ -54,7 +54,5 @@ def test_loader_sees_the_new_containers(name: str, loader: list[str], tmp_path: 
 
     assert loaded(sample.path) == b"".join(sample.containers)
     out = tmp_path / "out.so"
-    _core.append_containers(
-        sample.path, out, [([sample.wrappers[0]], [NEW[0]]), ([sample.wrappers[2]], [NEW[1]])]
-    )
+    _core.append_containers(sample.path, out, [([sample.wrappers[0]], [NEW[0]]), ([sample.wrappers[2]], [NEW[1]])])
     assert loaded(out) == NEW[0] + sample.containers[1] + NEW[1]

@@ -102,6 +102,16 @@ def test_wrapper_pointer_that_leads_elsewhere(target: int, message: str, tmp_pat
     assert caught.value.offset == poked.sample.wrappers[0] + 8
 
 
+def test_prelinked_container_stays_in_its_section(tmp_path: Path) -> None:
+    parts = [elf.Container(data=NEW, version=2), elf.Container(data=NEW, section="__nv_relfatbin")]
+    path = elf.build(tmp_path / "rdc", "gnu-rela", parts)
+    with ELFFile.load_from_path(str(path)) as file:
+        wrapper = file.get_section_by_name(elf.SEGMENT)["sh_offset"]
+    with pytest.raises(_core.RewriteRefused, match=r"not in section \.nv_fatbin"):
+        _core.append_containers(path, tmp_path / "out", [([wrapper + 24], [NEW])])
+    _core.append_containers(path, tmp_path / "out", [([wrapper], [NEW])])
+
+
 def test_encrypted_container(tmp_path: Path) -> None:
     poked = Poked(tmp_path)
     poked.poke("I", poked.data.index(poked.sample.containers[0]), 0x12345678)
@@ -232,7 +242,7 @@ def test_senseless_edits(case: str, message: str, tmp_path: Path) -> None:
 
 
 def test_wrapper_offset_outside_the_file(tmp_path: Path) -> None:
-    with pytest.raises(_core.ParseError, match="fatbin wrapper: 24 bytes at offset .* leave the file"):
+    with pytest.raises(_core.ParseError, match=r"fatbin wrapper: 24 bytes at offset .* leave the file"):
         Poked(tmp_path).append([([2**64 - 8], [NEW])])
 
 
