@@ -153,6 +153,7 @@ class LibraryReport:
         files: 1, or how many files the set has.
         fits: containers (or loose images) by what the target makes of them; zero counts are left out.
         other_arch_only: nothing in it loads and all of it is for other GPU families, so it lowers no wheel.
+        static: a .a or .o file, which nothing loads as it is.
         device_code_bytes, dead_bytes: as stored; dead is what the target never loads.
     """
 
@@ -161,6 +162,7 @@ class LibraryReport:
     machine: str
     size: int
     files: int
+    static: bool
     grade: Grade
     other_arch_only: bool
     reasons: tuple[str, ...]
@@ -183,7 +185,7 @@ class LibraryReport:
     def decides(self) -> bool:
         """Whether the library bears on the verdict of the whole."""
         taken = self.alternative is None or self.alternative.decides
-        return taken and not self.other_arch_only and self.grade.on_scale
+        return taken and not self.static and not self.other_arch_only and self.grade.on_scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

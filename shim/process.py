@@ -22,7 +22,7 @@ OUTPUT_LIMIT = 16 << 20
 """Bytes kept of each of stdout and stderr; the rest is read, counted and dropped."""
 
 _PIECE = 1 << 16
-_GRACE = 1.0  # seconds between SIGTERM and SIGKILL: nvcc and pip remove their own temporary files on SIGTERM
+_GRACE = 1.0  # seconds between SIGTERM and SIGKILL: nvcc and pip remove their temporary files on SIGTERM
 _TICK = 0.05  # seconds; how late a cancellation, or an exit with open pipes, may be noticed
 _QUOTED_LINES = 8
 

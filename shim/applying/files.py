@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shim.applying.compile import CompileEvent
 from shim.applying.events import Watcher
 from shim.applying.inject import PatchedFile, inject
 from shim.applying.machine_code import MachineCode, Toolbox, make_machine_code
 from shim.applying.result import LibraryResult, Work
-from shim.applying.units import EventKind
+from shim.applying.units import CompileEvent, EventKind
 from shim.applying.workfile import WorkFile
 from shim.arch import Target
 from shim.errors import PlanError
-from shim.planning import LibraryPlan, Refusal
+from shim.planning import LibraryPlan, Refusal, promised_grade
 from shim.verifying.library import verify_file
 from shim.verifying.load import check_load
 
@@ -58,7 +57,7 @@ def patch_files(files: Sequence[WorkFile], folder: Path, settings: Settings, wat
     patched: dict[str, PatchedFile] = {}
     results: list[LibraryResult] = []
     for number, file in enumerate(files):
-        plan, new = _inject(file, made, folder / f"{number}-{Path(file.member).name}")
+        plan, new = _inject(file, made, folder / f"{number}-{Path(file.member).name}", settings.target)
         if new is not None:
             results.append(_verify(file, plan, new, settings))
             patched[file.member] = new
@@ -81,18 +80,19 @@ def _compile(files: Sequence[WorkFile], settings: Settings, watcher: Watcher) ->
     return make_machine_code(files, settings.toolbox, on_event)
 
 
-def _inject(file: WorkFile, made: MachineCode, dest: Path) -> tuple[LibraryPlan, PatchedFile | None]:
+def _inject(file: WorkFile, made: MachineCode, dest: Path, target: Target) -> tuple[LibraryPlan, PatchedFile | None]:
     """The plan with failed steps turned into refusals, and the new file if any step was left."""
     plan = file.plan
     failed = [r for (member, _), r in made.refusals.items() if member == file.member]
     images = {container: image for (member, container), image in made.images.items() if member == file.member}
     if failed:
         lost = {refusal.container for refusal in failed}
+        left = tuple(step for step in plan.steps if step.container not in lost)
         plan = replace(
             plan,
-            steps=tuple(step for step in plan.steps if step.container not in lost),
+            steps=left,
             refusals=(*plan.refusals, *failed),
-            promised=plan.before,
+            promised=promised_grade(file.code, target, {step.container for step in left}),
         )
     if not plan.steps:
         return plan, None

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shim.arch import Arch, ComputeCapability, Target, select
+from shim.arch import Arch, ComputeCapability, Grade, Target, select
 from shim.devicecode.model import Container, ContainerRole, DeviceCode, GpuImage, ImageKind
 from shim.model import Fit
 from shim.planning.model import InjectSass, LibraryPlan, Refusal, Source
@@ -186,11 +186,7 @@ def _no_ptx(container: Container, decision: Decision) -> Refusal:
             f"holds {names} and no PTX that could be compiled; field reports say that the driver runs such code",
             "keep it, and run the self-test on the device; rebuild with CUDA 13 to be certain",
         )
-    suffixed = [
-        image_name(i)
-        for i in container.images
-        if i.kind is ImageKind.PTX and i.arch and i.arch.feature
-    ]
+    suffixed = [image_name(i) for i in container.images if i.kind is ImageKind.PTX and i.arch and i.arch.feature]
     if suffixed:
         return _refuse(
             container,
@@ -208,6 +204,11 @@ def _no_ptx(container: Container, decision: Decision) -> Refusal:
 
 def _refuse(container: Container, code: str, reason: str, advice: str) -> Refusal:
     return Refusal(code=code, container=container.index, offset=container.offset, reason=reason, advice=advice)
+
+
+def promised_grade(code: DeviceCode, target: Target, changed: Collection[int]) -> Grade:
+    """Grade of the file once these containers hold exact code."""
+    return grade_of(_fits(decide(code, target), changed))
 
 
 def _fits(decisions: Sequence[Decision], changed: Collection[int]) -> Counter[Fit]:

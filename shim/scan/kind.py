@@ -8,7 +8,7 @@ from typing import Final
 
 from shim.arch import Grade
 from shim.devicecode import DeviceCode
-from shim.model import Confidence
+from shim.model import Confidence, Subject
 from shim.scan.evidence import compilers_used, cuda_is_none, cuda_sources, says_no_cuda
 from shim.scan.known import GpuUse, gpu_use
 from shim.scan.sources import Source
@@ -28,24 +28,48 @@ class Kind:
     confidence: Confidence
 
 
-def kind_of(name: str, source: Source, binaries: Sequence[DeviceCode]) -> Kind:
+def kind_of(name: str, subject: Subject, source: Source, binaries: Sequence[DeviceCode]) -> Kind:
     """Tell what a package without device code is.
 
     Args:
-        name: of the distribution, "" when unknown.
+        name: of the distribution.
+        subject: single files and folders are not looked into for more than their code.
         binaries: its ELF files, as read.
     """
-    use = gpu_use(name) if name else None
+    if subject is Subject.FILE:
+        return _nothing(binaries)
+    use = gpu_use(name)
+    if subject is Subject.SDIST:
+        return _source(name, source, use)
     return (
         _placeholder(source, binaries, use)
         or _cpu_only(name, source, binaries, use)
         or _at_runtime(name, source, binaries, use)
-        or Kind(
-            grade=Grade.NO_DEVICE_CODE,
-            headline="Holds no code for any GPU, and shows no sign that it should.",
-            reasons=(f"{plural(len(binaries), 'compiled file')}, none with device code",),
-            confidence=Confidence.MEDIUM,
-        )
+        or _nothing(binaries)
+    )
+
+
+def _nothing(binaries: Sequence[DeviceCode]) -> Kind:
+    return Kind(
+        grade=Grade.NO_DEVICE_CODE,
+        headline="Holds no code for any GPU, and shows no sign that it should.",
+        reasons=(f"{plural(len(binaries), 'compiled file')}, none with device code",),
+        confidence=Confidence.MEDIUM,
+    )
+
+
+def _source(name: str, source: Source, use: GpuUse | None) -> Kind:
+    sources = cuda_sources(source.files)
+    if not sources and use is None:
+        return _nothing(())
+    evidence = [f"{plural(len(sources), 'CUDA source')}, such as {sources[0]}"] if sources else []
+    if use is not None:
+        evidence.append(f"{name} is known to use the GPU")
+    return Kind(
+        grade=Grade.JIT_AT_RUNTIME,
+        headline="Source code: which GPUs it will run on is decided where it is built.",
+        reasons=tuple(evidence),
+        confidence=Confidence.HIGH,
     )
 
 

@@ -34,9 +34,7 @@ def machines_of_tags(tags: Sequence[str]) -> tuple[str, ...]:
     """Processors that platform tags are for: ("any",) is for all, a tag of another system stays as it is."""
     found: dict[str, None] = {}
     for tag in tags:
-        linux = re.fullmatch(
-            r"(?:many|musl)?linux\w*?_(x86_64|aarch64|i686|armv7l|ppc64le|s390x|riscv64)", tag
-        )
+        linux = re.fullmatch(r"(?:many|musl)?linux\w*?_(x86_64|aarch64|i686|armv7l|ppc64le|s390x|riscv64)", tag)
         found[linux[1] if linux else tag] = None
     return tuple(found)
 
@@ -98,19 +96,19 @@ def cuda_findings(
         required: normalised names of the distributions it depends on for the target.
     """
     major = target.driver_cuda[0]
-    missing: dict[str, list[str]] = {}
+    missing: dict[int, dict[str, list[str]]] = {}
     for library, soname, majors in _linked(libraries):
         if major not in majors and soname not in bundled and providers(soname).isdisjoint(required):
-            missing.setdefault(soname, []).append(library.member)
-    for soname, members in missing.items():
-        needs = " or ".join(map(str, cuda_majors(soname)))
+            missing.setdefault(majors[-1], {}).setdefault(soname, []).append(library.member)
+    for needed, sonames in missing.items():
+        members = list(dict.fromkeys(member for users in sonames.values() for member in users))
         yield Finding(
             code="cuda-major-missing",
             severity=Severity.ERROR,
             where=members[0],
-            text=f"links {soname} of CUDA {needs}, which a CUDA {major} environment does not have",
-            evidence=f"needed by {listing(members, limit=3)}",
-            hint=f"install NVIDIA's CUDA {needs} runtime wheels beside it, or take a build for CUDA {major}",
+            text=f"links libraries of CUDA {needed}, which a CUDA {major} environment does not have",
+            evidence=f"{listing(sonames)} needed by {listing(members, limit=3)}",
+            hint=f"install NVIDIA's CUDA {needed} runtime wheels beside it, or take a build for CUDA {major}",
         )
 
 

@@ -12,7 +12,7 @@ from shim.devicecode import DeviceCode, StreamReader, could_hold_device_code, re
 from shim.errors import InputError
 
 if TYPE_CHECKING:
-    from shim.wheels import WheelArchive
+    from shim.wheels.archive import WheelArchive
 
 Progress = Callable[[int], None]
 """Told how many more bytes have been read, from any thread."""

@@ -1,4 +1,4 @@
-"""`--load`: does the dynamic loader still take a patched library? Its constructors run, so it happens in a limited child."""
+"""Does the dynamic loader still take a patched library? Constructors run, so it happens in a limited child."""
 
 from __future__ import annotations
 
