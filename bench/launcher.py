@@ -2,8 +2,8 @@
 
     python -I -S launcher.py DESCRIPTOR PROGRAM ARGUMENT...
 
-Kept tiny on purpose: Linux carries the peak memory of the process that starts a program over into that program's figure,
-so the figure is true only for a starter that is small.
+Kept tiny on purpose: Linux carries the peak memory of the process that starts a program over into that program's
+figure, so the figure is true only for a starter that is small.
 """
 
 import json
