@@ -25,6 +25,7 @@ from shim.planning.licence import is_nvidia_distribution
 from shim.provenance import document as provenance
 from shim.provenance import sbom
 from shim.provenance.document import Original, Request
+from shim.verifying.load import check_loads
 from shim.verifying.standalone import read_provenance
 from shim.verifying.wheel import verify_written
 from shim.wheels.archive import WheelArchive
@@ -127,6 +128,13 @@ def _patch(job: _Job) -> PatchResult:
         done = patch_files(files, folder, job.settings, job.watcher)
         final = replace(plan, libraries=done.plans)
         outcome = settle(final, patched=bool(done.patched))
+        if job.where.load:
+            loads = check_loads(
+                job.archive,
+                {f.member: (f.code, done.patched[f.member].path) for f in files if f.member in done.patched},
+                folder,
+            )
+            done = replace(done, results=tuple(replace(r, load=loads[r.member]) for r in done.results))
         clock.lap("compile and inject")
         result = _write(job, final, done, folder, clock)
         return replace(result, outcome=outcome)
@@ -153,9 +161,7 @@ class _Clock:
 
 def _plan(job: _Job, codes: Sequence[DeviceCode], folder: Path) -> list[WorkFile]:
     """Libraries with anything to say, those with steps extracted into `folder`."""
-    nvidia = not job.options.allow_nvidia and is_nvidia_distribution(
-        job.name.normalized, (job.metadata.license,)
-    )
+    nvidia = not job.options.allow_nvidia and is_nvidia_distribution(job.name.normalized, (job.metadata.license,))
     pattern = compile_pattern(job.request.only) if job.request.only else None
     files = []
     for number, code in enumerate(codes):

@@ -102,9 +102,9 @@ def _patch(
         jobs=jobs,
         driver_major=target.driver_cuda[0],
     )
-    settings = Settings(toolbox=toolbox, target=target, load=load)
+    settings = Settings(toolbox=toolbox, target=target)
     request = Request(target=target, only=only)
-    where = Destination(folder=folder, dry_run=dry_run, force=force, copy=copy)
+    where = Destination(folder=folder, dry_run=dry_run, force=force, copy=copy, load=load)
     if path.suffix != ".whl":
         return patch_single(path, request, settings, where, watcher, allow_nvidia=allow_nvidia)
     options = WheelOptions(limits=read_limits(**limits), allow_nvidia=allow_nvidia, canonical=canonical)
