@@ -40,13 +40,9 @@ Piece to_piece(const py::handle& object, std::deque<BufferView>& held) {
 std::vector<ContainerEdit> to_edits(const py::sequence& edits, std::deque<BufferView>& held) {
   std::vector<ContainerEdit> out;
   for (const py::handle edit : edits) {
-    const auto [wrappers, pieces] = edit.cast<std::pair<py::object, py::sequence>>();
+    const auto [wrappers, pieces] = edit.cast<std::pair<std::vector<std::uint64_t>, py::sequence>>();
     ContainerEdit& added = out.emplace_back();
-    if (py::isinstance<py::int_>(wrappers)) {
-      added.wrappers = {wrappers.cast<std::uint64_t>()};
-    } else {
-      added.wrappers = wrappers.cast<std::vector<std::uint64_t>>();
-    }
+    added.wrappers = wrappers;
     for (const py::handle piece : pieces) added.pieces.push_back(to_piece(piece, held));
   }
   return out;
@@ -141,8 +137,9 @@ void register_errors(py::module_& m) {
     try {
       if (p) std::rethrow_exception(p);
     } catch (const RefusedError& e) {
-      const py::tuple args = py::make_tuple(e.what(), e.offset());
-      PyErr_SetObject(refused.get_stored().ptr(), args.ptr());
+      const py::object raised = refused.get_stored()(e.what());
+      raised.attr("offset") = e.offset();
+      PyErr_SetObject(refused.get_stored().ptr(), raised.ptr());
     }
   });
 }
@@ -177,10 +174,10 @@ void register_rewrite(py::module_& m) {
   register_result(m);
   m.def("append_containers", &py_append_containers, "src"_a, "dst"_a, "edits"_a,
         "Copy the linked ELF file `src` to `dst` (which must not exist; mode bits are kept) with new fatbin containers.\n\n"
-        "edits: sequence of (wrappers, pieces). wrappers: file offset of the 24-byte wrapper, or a sequence of offsets of\n"
-        "wrappers that share the container. pieces: the container's bytes in order, each a bytes-like object, a tuple\n"
+        "edits: sequence of (wrappers, pieces). wrappers: file offsets of the 24-byte wrappers that will share the\n"
+        "container. pieces: the container's bytes in order, each a bytes-like object, a tuple\n"
         "(offset, size) of a range of `src`, or the path of a file taken whole; the first holds the container header.\n"
-        "Raises RewriteRefused (a ValueError; args = message, offset), ParseError, ValueError (bad edits), OSError; then there is no dst.");
+        "Raises RewriteRefused (a ValueError; `.offset`), ParseError, ValueError (bad edits), OSError; then there is no dst.");
   m.def("restore_file", &py_restore_file, "patched"_a, "dst"_a, "size"_a, "undo"_a,
         "Write the first `size` bytes of `patched` with the undo list of an AppendResult applied to `dst`, which must not\n"
         "exist. Raises ValueError when an edit leaves the file, OSError.");

@@ -6,23 +6,13 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <variant>
 #include <vector>
 
-#include "bytes.hpp"
+#include "pieces.hpp"
 #include "refused.hpp"
 #include "segment_slot.hpp"
 
 namespace shim {
-
-struct SourceRange {
-  std::uint64_t offset = 0;  // of the input file
-  std::uint64_t size = 0;
-};
-struct WholeFile {
-  std::string path;
-};
-using Piece = std::variant<Bytes, SourceRange, WholeFile>;
 
 struct ContainerEdit {
   std::vector<std::uint64_t> wrappers;  // file offsets of the 24-byte wrappers that will share the container

@@ -92,6 +92,7 @@ def make_machine_code(
     ptxas = _Ptxas(toolbox)
     units: list[CompileUnit] = []
     without_tool: dict[StepKey, ToolError] = {}
+    files = [file for file in files if file.plan.steps]
     for file in files:
         with ImageFile(file.path, file.member) as source:
             for step in file.plan.steps:

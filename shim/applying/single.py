@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from shim.applying.ending import Destination, settle
@@ -18,6 +19,7 @@ from shim.errors import InputError
 from shim.planning import Plan, Refusal
 from shim.provenance.document import Original, Request, dump, make_document
 from shim.provenance.edits import pack_edits
+from shim.verifying.load import check_load
 
 PROVENANCE_SUFFIX = ".shim.json"
 UNDO_SUFFIX = ".undo"
@@ -56,6 +58,9 @@ def patch_single(
         final = Plan(target=request.target, subject=path.name, libraries=done.plans)
         outcome = settle(final, patched=bool(done.patched))
         patched = done.patched[path.name]
+        results = done.results
+        if where.load:
+            results = tuple(replace(r, load=check_load(patched.path, path, code)) for r in results)
         _put_beside(path, patched, final, request, dest)
         patched.path.replace(dest)
     return PatchResult(
@@ -64,7 +69,7 @@ def patch_single(
         path=dest,
         undo=dest.with_name(dest.name + UNDO_SUFFIX),
         sizes=(path.stat().st_size, dest.stat().st_size),
-        libraries=done.results,
+        libraries=results,
         refusals=_refusals(final),
         work=done.work,
         checks=("old bytes unchanged", "kernels and variables complete", "grade reached"),

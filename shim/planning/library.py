@@ -147,6 +147,8 @@ def _plan_linked(
         )
     sources = tuple(_link_sources(code, target))
     if any(source is None for source in sources):
+        if decision.fit is Fit.UNPROVEN:
+            return _no_ptx(container, decision)
         return _refuse(
             container,
             "relocatable-code-incomplete",

@@ -91,7 +91,14 @@ def assembly(containers: Sequence[Container], layout: Layout, files: Sequence[Pa
         lines += [".bss", f"{array}: .zero 64"] if container.version == 2 else []
     lines += ['.section .rodata,"a"', ".balign 4", f"shim_wrapper_count: .long {len(containers)}"]
     if layout.note:
-        lines += ['.section .note.shim,"a",%note', ".balign 4", ".long 5, 4, 77", '.asciz "test"', ".balign 4", ".long 1"]
+        lines += [
+            '.section .note.shim,"a",%note',
+            ".balign 4",
+            ".long 5, 4, 77",
+            '.asciz "test"',
+            ".balign 4",
+            ".long 1",
+        ]
     lines += ['.section .note.GNU-stack,"",%progbits']
     return "\n".join(lines) + "\n"
 

@@ -97,9 +97,7 @@ def test_shorter_than_a_header(length: int) -> None:
         read(elf.sample(SAMPLE).data[:length])
 
 
-@pytest.mark.parametrize(
-    ("field", "what"), [("phoff", "program header table"), ("shoff", "section header table")]
-)
+@pytest.mark.parametrize(("field", "what"), [("phoff", "program header table"), ("shoff", "section header table")])
 @pytest.mark.parametrize("value", [1 << 40, 2**64 - 1, 2**64 - 64])
 def test_table_outside_the_file(field: str, what: str, value: int) -> None:
     with pytest.raises(_core.ParseError, match=f"{what}: .* leave the file"):
@@ -113,7 +111,7 @@ def test_count_that_leaves_the_file(field: str, what: str) -> None:
 
 
 def test_section_count_without_a_table() -> None:
-    with pytest.raises(_core.ParseError, match="section count .* but there is no section table"):
+    with pytest.raises(_core.ParseError, match=r"section count .* but there is no section table"):
         read(poked("Q", EHDR["shoff"], 0))
 
 
@@ -153,7 +151,9 @@ def test_segment_outside_the_file(offset: int, size: int) -> None:
 
 def test_segment_larger_in_the_file_than_in_memory() -> None:
     at = load_header(1)
-    with pytest.raises(_core.ParseError, match=r"loaded segment \d+: file size 0x\w+ exceeds memory size 0x1") as caught:
+    with pytest.raises(
+        _core.ParseError, match=r"loaded segment \d+: file size 0x\w+ exceeds memory size 0x1"
+    ) as caught:
         read(poked("Q", at + 40, 1))
     assert caught.value.args[1] == at
 

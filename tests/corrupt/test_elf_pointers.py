@@ -67,7 +67,7 @@ def test_dynamic_section_outside_the_loaded_parts() -> None:
     sample = elf.sample("gnu-rela")
     data = bytearray(sample.data)
     struct.pack_into("<Q", data, segment(sample.path, "PT_DYNAMIC")[1] + 16, 1 << 40)
-    with pytest.raises(_core.ParseError, match="dynamic section: .* at address 0x10000000000 lie in no loaded part"):
+    with pytest.raises(_core.ParseError, match=r"dynamic section: .* at address 0x10000000000 lie in no loaded part"):
         read(bytes(data), sample)
 
 
@@ -78,7 +78,7 @@ def test_version_table_that_leads_outside() -> None:
     for form, offset in (("<I", 8), ("<I", 12)):
         data = bytearray(sample.data)
         struct.pack_into(form, data, at + offset, 2**31)
-        with pytest.raises(_core.ParseError, match="version table: entry at .* leaves the table"):
+        with pytest.raises(_core.ParseError, match=r"version table: entry at .* leaves the table"):
             read(bytes(data), sample)
 
 
@@ -117,13 +117,13 @@ def test_relocation_against_a_symbol_outside_the_file() -> None:
     at = read(sample.data, sample)[0][2]
     data = bytearray(sample.data)
     struct.pack_into("<Q", data, at + 8, 1 | 0xFFFFFFFF << 32)
-    with pytest.raises(_core.ParseError, match="symbol of a relocation: 24 bytes at offset .* leave the file"):
+    with pytest.raises(_core.ParseError, match=r"symbol of a relocation: 24 bytes at offset .* leave the file"):
         read(bytes(data), sample)
 
 
 def test_slot_outside_the_loaded_parts() -> None:
     for address in (1 << 40, 2**64 - 1):
-        with pytest.raises(_core.ParseError, match="wrapper pointer: 8 bytes at address .* in no loaded part"):
+        with pytest.raises(_core.ParseError, match=r"wrapper pointer: 8 bytes at address .* in no loaded part"):
             _core.elf_slots(elf.sample("gnu-rela").data, [address])
 
 

@@ -80,8 +80,8 @@ def result_lines(result: PatchResult) -> list[str]:
             f"  {library.member}: {library.before} -> {library.after}, {library.images} new images with "
             f"{library.kernels} kernels, {size_text(library.added_bytes)} larger{loads}"
         )
-        if library.strip_unsafe:
-            lines.append("    do not run strip or objcopy on it: its program header table was moved")
+    if any(library.strip_unsafe for library in result.libraries):
+        lines.append("  do not run strip or objcopy on these: the program header table of some was moved")
     if result.work.units:
         work = result.work
         lines.append(

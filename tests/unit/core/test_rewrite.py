@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -28,7 +29,7 @@ def digest(data: bytes) -> str:
 def patch(sample: elf.Sample, folder: Path) -> tuple[Path, _core.AppendResult]:
     """Gives the first and third wrapper new containers; the third in two pieces."""
     out = folder / sample.path.name
-    edits = [(sample.wrappers[0], [NEW[0]]), ([sample.wrappers[2]], [NEW[1][:16], NEW[1][16:]])]
+    edits = [([sample.wrappers[0]], [NEW[0]]), ([sample.wrappers[2]], [NEW[1][:16], NEW[1][16:]])]
     return out, _core.append_containers(sample.path, out, edits)
 
 
@@ -94,7 +95,7 @@ def test_file_without_section_headers(name: str, tmp_path: Path) -> None:
     bare = tmp_path / "bare.so"
     bare.write_bytes(elf.without_section_headers(sample.data))
     out = tmp_path / "out.so"
-    edits = [(sample.wrappers[0], [NEW[0]]), (sample.wrappers[2], [NEW[1]])]
+    edits = [([sample.wrappers[0]], [NEW[0]]), ([sample.wrappers[2]], [NEW[1]])]
     result = _core.append_containers(bare, out, edits)
     with out.open("rb") as file:
         assert ELFFile(file).num_sections() == 0
@@ -197,6 +198,17 @@ def test_readelf_finds_nothing_wrong(name: str, tmp_path: Path) -> None:
     assert run.stderr.replace(str(out), "") == before.stderr.replace(str(elf.sample(name).path), "")
 
 
+@pytest.mark.skipif(shutil.which("eu-elflint") is None, reason="needs eu-elflint (package elfutils)")
+@pytest.mark.parametrize("name", WRITABLE)
+def test_elflint_finds_nothing_new(name: str, tmp_path: Path) -> None:
+    def complaints(path: Path) -> set[str]:
+        run = subprocess.run(["eu-elflint", "--gnu-ld", path], capture_output=True, text=True, check=False)
+        return set(run.stdout.splitlines())
+
+    out, _ = patch(elf.sample(name), tmp_path)
+    assert complaints(out) <= complaints(elf.sample(name).path)
+
+
 @pytest.mark.parametrize("name", WITH_NOTE)
 def test_spare_note_is_used_and_strip_stays_safe(name: str, tmp_path: Path) -> None:
     sample = elf.sample(name)
@@ -229,7 +241,7 @@ def test_stripped_library(tmp_path: Path) -> None:
     sample = elf.sample("gnu-rela")
     stripped = tmp_path / "stripped.so"
     subprocess.run(["strip", "-o", stripped, sample.path], check=True)
-    edits = [(sample.wrappers[0], [NEW[0]]), (sample.wrappers[2], [NEW[1]])]
+    edits = [([sample.wrappers[0]], [NEW[0]]), ([sample.wrappers[2]], [NEW[1]])]
     result = _core.append_containers(stripped, tmp_path / "out.so", edits)
     assert_loads(tmp_path / "out.so", expected(sample))
     assert not any(len(original) == 24 and offset > sample.wrappers[2] for offset, original in result.undo)
@@ -252,10 +264,10 @@ def test_pieces_from_source_and_from_files(tmp_path: Path) -> None:
     (tmp_path / "added").write_bytes(added)
     header = _core.make_container_header(len(added) + len(old) - 16)
     pieces = [header, tmp_path / "added", (at + 16, len(old) - 16)]
-    _core.append_containers(sample.path, tmp_path / "out.so", [(sample.wrappers[1], pieces)])
+    _core.append_containers(sample.path, tmp_path / "out.so", [([sample.wrappers[1]], pieces)])
     assert_loads(tmp_path / "out.so", [sample.containers[0], header + added + old[16:], sample.containers[2]])
     (tmp_path / "whole").write_bytes(NEW[1])
-    _core.append_containers(sample.path, tmp_path / "out2.so", [(sample.wrappers[1], [str(tmp_path / "whole")])])
+    _core.append_containers(sample.path, tmp_path / "out2.so", [([sample.wrappers[1]], [str(tmp_path / "whole")])])
     assert_loads(tmp_path / "out2.so", [sample.containers[0], NEW[1], sample.containers[2]])
 
 
@@ -266,7 +278,7 @@ def test_mode_bits_are_kept_and_the_source_is_not_touched(tmp_path: Path) -> Non
     os.link(source, tmp_path / "linked.so")
     source.chmod(0o751)
     out = tmp_path / "out.so"
-    result = _core.append_containers(source, out, [(sample.wrappers[0], [NEW[0]])])
+    result = _core.append_containers(source, out, [([sample.wrappers[0]], [NEW[0]])])
     assert stat.S_IMODE(out.stat().st_mode) == 0o751
     assert source.read_bytes() == sample.data
     _core.restore_file(out, tmp_path / "back.so", result.original_size, result.undo)

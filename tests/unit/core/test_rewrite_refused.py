@@ -51,7 +51,7 @@ class Poked:
         source.write_bytes(self.data)
         try:
             return _core.append_containers(
-                source, out, [(self.sample.wrappers[0], [NEW])] if edits is None else edits
+                source, out, [([self.sample.wrappers[0]], [NEW])] if edits is None else edits
             )
         except Exception:
             assert sorted(self.folder.iterdir()) == [source], "something half-written is left"
@@ -76,14 +76,14 @@ def test_object_file(tmp_path: Path) -> None:
     with path.open("rb") as file:
         wrapper = ELFFile(file).get_section_by_name(elf.SEGMENT)["sh_offset"]
     with pytest.raises(_core.RewriteRefused, match="unlinked object file"):
-        _core.append_containers(path, tmp_path / "out", [(wrapper, [NEW])])
+        _core.append_containers(path, tmp_path / "out", [([wrapper], [NEW])])
 
 
 def test_file_that_was_patched_before(tmp_path: Path) -> None:
     sample = elf.sample("gnu-rela")
-    _core.append_containers(sample.path, tmp_path / "once", [(sample.wrappers[0], [NEW])])
+    _core.append_containers(sample.path, tmp_path / "once", [([sample.wrappers[0]], [NEW])])
     with pytest.raises(_core.RewriteRefused, match="patched before"):
-        _core.append_containers(tmp_path / "once", tmp_path / "twice", [(sample.wrappers[1], [NEW])])
+        _core.append_containers(tmp_path / "once", tmp_path / "twice", [([sample.wrappers[1]], [NEW])])
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,17 @@ def test_wrapper_pointer_that_leads_elsewhere(target: int, message: str, tmp_pat
     poked.poke("Q", rela_of(poked.sample, 0) + 16, target)
     with pytest.raises(_core.RewriteRefused, match=message) as caught:
         poked.append()
-    assert caught.value.args[1] == poked.sample.wrappers[0] + 8
+    assert caught.value.offset == poked.sample.wrappers[0] + 8
+
+
+def test_prelinked_container_stays_in_its_section(tmp_path: Path) -> None:
+    parts = [elf.Container(data=NEW, version=2), elf.Container(data=NEW, section="__nv_relfatbin")]
+    path = elf.build(tmp_path / "rdc", "gnu-rela", parts)
+    with ELFFile.load_from_path(str(path)) as file:
+        wrapper = file.get_section_by_name(elf.SEGMENT)["sh_offset"]
+    with pytest.raises(_core.RewriteRefused, match=r"not in section \.nv_fatbin"):
+        _core.append_containers(path, tmp_path / "out", [([wrapper + 24], [NEW])])
+    _core.append_containers(path, tmp_path / "out", [([wrapper], [NEW])])
 
 
 def test_encrypted_container(tmp_path: Path) -> None:
@@ -135,7 +145,7 @@ def test_wrapper_outside_the_loaded_parts(tmp_path: Path) -> None:
     at = len(poked.data)
     poked.data += struct.pack("<IIQQ", 0x466243B1, 1, 0, 0)
     with pytest.raises(_core.RewriteRefused, match="in no loaded part"):
-        poked.append([(at, [NEW])])
+        poked.append([([at], [NEW])])
 
 
 @pytest.mark.parametrize("align", [3, 0x1800, 1 << 27, 1 << 63])
@@ -196,15 +206,15 @@ def edits_case(case: str, sample: elf.Sample) -> object:
     return {
         "none": [],
         "no wrapper": [([], [data])],
-        "no pieces": [(first, [])],
-        "twice": [(first, [data]), ([first], [data])],
-        "not a wrapper": [(first + 8, [data])],
-        "split header": [(first, [data[:8], data[8:]])],
-        "not a container": [(first, [bytes(32)])],
-        "lying header": [(first, [bytes(lying)])],
-        "cut short": [(first, [data[:-1]])],
-        "range outside": [(first, [data[:16], (len(sample.data) - 8, 16)])],
-        "overflowing range": [(first, [data[:16], (8, 2**64 - 1)])],
+        "no pieces": [([first], [])],
+        "twice": [([first], [data]), ([first], [data])],
+        "not a wrapper": [([first + 8], [data])],
+        "split header": [([first], [data[:8], data[8:]])],
+        "not a container": [([first], [bytes(32)])],
+        "lying header": [([first], [bytes(lying)])],
+        "cut short": [([first], [data[:-1]])],
+        "range outside": [([first], [data[:16], (len(sample.data) - 8, 16)])],
+        "overflowing range": [([first], [data[:16], (8, 2**64 - 1)])],
     }[case]
 
 
@@ -232,8 +242,8 @@ def test_senseless_edits(case: str, message: str, tmp_path: Path) -> None:
 
 
 def test_wrapper_offset_outside_the_file(tmp_path: Path) -> None:
-    with pytest.raises(_core.ParseError, match="fatbin wrapper: 24 bytes at offset .* leave the file"):
-        Poked(tmp_path).append([(2**64 - 8, [NEW])])
+    with pytest.raises(_core.ParseError, match=r"fatbin wrapper: 24 bytes at offset .* leave the file"):
+        Poked(tmp_path).append([([2**64 - 8], [NEW])])
 
 
 def test_spare_header_entry_is_taken(tmp_path: Path) -> None:
