@@ -8,9 +8,7 @@ from typing_extensions import Buffer
 class ParseError(ValueError):
     """args = (message, offset in the file)."""
 
-_Entry = tuple[
-    int, int, int, int, int, int, int, int, int, int, bytes, bytes, bytes, bytes, tuple[int, int] | None
-]
+_Entry = tuple[int, int, int, int, int, int, int, int, int, int, bytes, bytes, bytes, bytes, tuple[int, int] | None]
 
 class Report:
     @property
@@ -41,7 +39,7 @@ class Scan:
     def supply(self, offset: int, data: Buffer, /) -> None: ...
     def take(self) -> Report: ...
 
-def scan_path(path: str, name: str) -> Report: ...
+def scan_path(path: str | bytes, name: str) -> Report: ...
 def read_cubin(
     data: Buffer,
 ) -> tuple[int, int, str, bool, bytes, list[tuple[bytes, bool, bool, int, list[tuple[int, int]]]]]: ...

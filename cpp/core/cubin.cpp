@@ -1,7 +1,7 @@
 #include "cubin.hpp"
 
 #include <algorithm>
-#include <map>
+#include <unordered_map>
 
 namespace shim {
 
@@ -16,7 +16,7 @@ constexpr unsigned char kKernelFlag = 0x10;  // st_other of an entry function
 constexpr std::uint8_t kParamInfo = 0x17;    // .nv.info attribute KPARAM_INFO
 
 struct Section {
-  std::string name;
+  std::string_view name;  // in the image
   std::uint32_t type;
   std::uint64_t offset, size;
   std::uint32_t link;
@@ -24,18 +24,41 @@ struct Section {
 
 struct Reader {
   Windows file;
+  // Bytes of names and attributes that will still be read. Those of a real cubin are a fraction of it; sections that lie
+  // on top of each other would make a small file take hours and gigabytes.
+  std::uint64_t budget;
 
-  std::string text(const Section& table, std::uint64_t offset) const {
+  explicit Reader(Bytes image) : file(Windows::whole(image)), budget(8 * image.size()) {}
+
+  void charge(std::uint64_t size, std::uint64_t where) {
+    if (size > budget) throw ParseError("cubin: its names and attributes overlap", where);
+    budget -= size;
+  }
+
+  std::string_view text(const Section& table, std::uint64_t offset) {
     const Bytes bytes = file.view(table.offset, table.size, "cubin string table");
     if (offset >= bytes.size()) throw ParseError("cubin: name outside its string table", table.offset);
     const auto rest = bytes.subspan(offset);
-    const auto end = std::find(rest.begin(), rest.end(), std::byte{0});
-    if (end == rest.end()) throw ParseError("cubin: name does not end inside its string table", table.offset);
     const auto* start = reinterpret_cast<const char*>(rest.data());  // bytes to characters, no integer is formed
-    return {start, static_cast<std::size_t>(end - rest.begin())};
+    const std::size_t length = ::strnlen(start, rest.size());
+    if (length == rest.size()) throw ParseError("cubin: name does not end inside its string table", table.offset);
+    charge(length, table.offset + offset);
+    return {start, length};
   }
 
-  std::vector<Section> sections() const {
+  Bytes attributes(const Section& info) {
+    charge(info.size, info.offset);
+    return file.view(info.offset, info.size, ".nv.info");
+  }
+
+  void check_segments() const {
+    const auto phoff = file.at<std::uint64_t>(32, "cubin header");
+    const auto entry = file.at<std::uint16_t>(54, "cubin header");
+    const auto count = file.at<std::uint16_t>(56, "cubin header");
+    if (count != 0) file.view(phoff, std::uint64_t{count} * entry, "cubin program headers");
+  }
+
+  std::vector<Section> sections() {
     const auto shoff = file.at<std::uint64_t>(40, "cubin header");
     const auto entry = file.at<std::uint16_t>(58, "cubin header");
     const auto count = file.at<std::uint16_t>(60, "cubin header");
@@ -111,7 +134,8 @@ bool is_cubin(Bytes file) {
 
 Cubin parse_cubin(Bytes image) {
   if (!is_cubin(image)) throw ParseError("not a cubin: expected a 64-bit little-endian ELF with e_machine 190", 0);
-  const Reader reader{Windows::whole(image)};
+  Reader reader(image);
+  reader.check_segments();
   Cubin cubin;
   cubin.abi = load<std::uint8_t>(image.data() + 8);
   cubin.linked = load<std::uint16_t>(image.data() + 16) == 2;
@@ -120,7 +144,7 @@ Cubin parse_cubin(Bytes image) {
   if ((flags & (cubin.abi >= 8 ? 0x8u : 0x800u)) != 0) cubin.feature = 'a';
 
   const std::vector<Section> sections = reader.sections();
-  std::map<std::string, const Section*> infos;
+  std::unordered_map<std::string_view, const Section*> infos;
   for (const Section& s : sections) {
     if (s.name.starts_with(".nv.info.")) infos.emplace(s.name.substr(9), &s);
     if (s.type == kCompatType && cubin.compat.empty()) {
@@ -145,7 +169,7 @@ Cubin parse_cubin(Bytes image) {
       symbol.kernel = symbol.function && (load<std::uint8_t>(p + 5) & kKernelFlag) != 0;
       symbol.size = load<std::uint64_t>(p + 16);
       if (const auto info = infos.find(symbol.name); symbol.kernel && info != infos.end()) {
-        symbol.parameters = parameters(reader.file.view(info->second->offset, info->second->size, ".nv.info"));
+        symbol.parameters = parameters(reader.attributes(*info->second));
       }
       cubin.symbols.push_back(std::move(symbol));
     }

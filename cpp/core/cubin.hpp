@@ -43,7 +43,11 @@ struct PtxModule {
   std::vector<PtxKernel> kernels;
 };
 
-// Reads .version, .target and the .entry functions of PTX text. Throws ParseError when it does not start as PTX does.
+// Whether text, of which only the start needs to be there, has the directives that every PTX module starts with.
+bool is_ptx(std::string_view start);
+
+// Reads .version, .target and the .entry functions of PTX text. Throws ParseError when it does not start as PTX does, or
+// ends inside a function.
 PtxModule parse_ptx(std::string_view text);
 
 }  // namespace shim

@@ -62,9 +62,9 @@ Entry parse_group_member(const Entry& group, Bytes table, std::uint64_t& at) {
   member.major = load<std::uint16_t>(p + 0x1A);
   member.arch = load<std::uint32_t>(p + 0x1C);
   member.flags = load<std::uint64_t>(p + 0x28) | (group.flags & kFlagCompressed);
-  if (!inside(member.group_offset, member.group_size, group.uncompressed_size)) {
+  if (!inside(member.group_offset, member.group_size, group.decoded_size())) {
     throw ParseError("fatbin group: member of " + std::to_string(member.group_size) + " bytes leaves the blob of " +
-                         std::to_string(group.uncompressed_size),
+                         std::to_string(group.decoded_size()),
                      where);
   }
   const Bytes sub = table.subspan(at);

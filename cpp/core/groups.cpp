@@ -6,6 +6,7 @@ namespace shim {
 
 namespace {
 
+// Every part has a fixed size or its length in front, so that two different containers cannot give one key.
 template <class T>
 void put(std::string& key, T value) {
   char raw[sizeof value];
@@ -23,10 +24,10 @@ std::string signature(const ContainerInfo& c) {
     put(key, e.major);
     put(key, e.minor);
     put(key, e.flags & (kFlagArchSpecific | kFlagFamilySpecific | kFlagCompressed));
+    put(key, e.options.size());
     key += e.options;
-    key += '\0';
+    put(key, e.compat.size());
     key += e.compat;
-    key += '\0';
     put(key, e.captured.size());
     const auto* start = reinterpret_cast<const char*>(e.captured.data());  // bytes to characters, no integer is formed
     key.append(start, e.captured.size());
@@ -47,8 +48,9 @@ std::vector<GroupInfo> group_containers(const std::vector<ContainerInfo>& contai
     group.members.push_back(i);
     for (std::size_t k = 0; k < entries.size(); ++k) {
       const Entry& e = entries[k];
-      const bool carries_payload = !e.grouped || e.group_offset == 0;  // members of a 0x100 group share one payload
-      group.stored[k] += e.header_size + (carries_payload ? e.payload_size : 0);
+      // Members of a 0x100 group share one header and one payload: the first of them is charged.
+      const bool shares = e.grouped && k > 0 && entries[k - 1].offset == e.offset;
+      if (!shares) group.stored[k] += e.header_size + e.payload_size;
       group.decoded[k] += e.decoded_size();
     }
   }

@@ -52,14 +52,14 @@ class Cursor {
   }
   bool done() const { return at >= text_.size(); }
   char peek() const { return done() ? '\0' : text_[at]; }
-  // Position behind the bracket that matches the one at `at`, or the end of the text.
+  // Position behind the bracket that matches the one at `at`, or npos.
   std::size_t matching(char open, char close) const {
     std::size_t depth = 0;
     for (std::size_t i = at; i < text_.size(); ++i) {
       if (text_[i] == open) ++depth;
       if (text_[i] == close && --depth == 0) return i + 1;
     }
-    return text_.size();
+    return std::string_view::npos;
   }
 
  private:
@@ -147,7 +147,9 @@ void parse_head(PtxModule& module, std::string_view text) {
   if (target.ends_with('f')) module.feature = 'f';
 }
 
+// `at` is behind the word ".entry"; moves it behind the body. Nothing for a mere declaration.
 std::optional<PtxKernel> parse_entry(std::string_view text, std::size_t& at) {
+  const std::size_t start = at;
   Cursor cursor(text);
   cursor.at = at;
   PtxKernel kernel;
@@ -156,24 +158,34 @@ std::optional<PtxKernel> parse_entry(std::string_view text, std::size_t& at) {
   if (kernel.name.empty()) return std::nullopt;
   if (cursor.peek() == '(') {
     const std::size_t end = cursor.matching('(', ')');
-    const std::size_t length = end - cursor.at;
-    if (length >= 2) kernel.parameters = parameter_sizes(text.substr(cursor.at + 1, length - 2));
+    if (end == std::string_view::npos) throw ParseError("PTX: text ends inside the parameters of " + kernel.name.substr(0, 80), start);
+    kernel.parameters = parameter_sizes(text.substr(cursor.at + 1, end - cursor.at - 2));
     cursor.at = end;
   }
   // Tuning directives (.maxntid ...) may stand between the parameters and the body; a ';' ends a mere declaration.
   cursor.at = std::min(text.find_first_of("{;", cursor.at), text.size());
-  if (cursor.peek() == '{') {
-    const std::size_t end = cursor.matching('{', '}');
-    const std::string_view body = text.substr(cursor.at + 1, end - cursor.at - 1);
-    kernel.body_size = body.size();
-    kernel.instructions = count_instructions(body);
-    cursor.at = end;
-  }
   at = cursor.at;
+  if (cursor.peek() == ';') return std::nullopt;
+  const std::size_t end = cursor.peek() == '{' ? cursor.matching('{', '}') : std::string_view::npos;
+  if (end == std::string_view::npos) throw ParseError("PTX: text ends inside kernel " + kernel.name.substr(0, 80), start);
+  const std::string_view body = text.substr(cursor.at + 1, end - cursor.at - 2);
+  kernel.body_size = body.size();
+  kernel.instructions = count_instructions(body);
+  at = end;
   return kernel;
 }
 
 }  // namespace
+
+bool is_ptx(std::string_view start) {
+  try {
+    PtxModule module;
+    parse_head(module, without_comments(start));
+    return true;
+  } catch (const ParseError&) {
+    return false;
+  }
+}
 
 PtxModule parse_ptx(std::string_view raw) {
   const std::string text = without_comments(raw);
@@ -184,6 +196,9 @@ PtxModule parse_ptx(std::string_view raw) {
     at += entry.size();
     if (at >= text.size() || !is_space(text[at])) continue;
     if (auto kernel = parse_entry(text, at)) module.kernels.push_back(std::move(*kernel));
+  }
+  if (std::ranges::count(text, '{') != std::ranges::count(text, '}')) {
+    throw ParseError("PTX: text ends inside a block (more '{' than '}', or the reverse)", text.size());
   }
   return module;
 }

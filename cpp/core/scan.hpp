@@ -70,16 +70,24 @@ struct Range {
   std::uint64_t offset = 0, size = 0;
 };
 
+class Archive;
+
 class Scan {
  public:
   // `name` only helps with files that carry no magic (.ptx, .ltoir).
   Scan(std::uint64_t size, std::string name);
+  // A member of an archive (archives in archives are not opened). `mapping`: its bytes when the archive is mapped.
+  Scan(std::uint64_t size, const Budget& budget, Bytes mapping);
+  ~Scan();
 
   void feed(Bytes chunk);
   void end();                      // all bytes came
   std::optional<Range> resolve();  // the next range needed, or nothing when done
   void supply(std::uint64_t offset, Bytes data);
   Report take();
+  void forget();  // lets go of what was kept for resolve(), which will then ask for it
+
+  const Budget& budget() const { return search_.budget(); }
 
   // The whole file at once, as a mapping. `drop` is called with ranges that are not needed in memory any more.
   static Report of_mapping(Bytes file, std::string name, void (*drop)(Bytes));
@@ -88,26 +96,17 @@ class Scan {
   void begin();
   void keep_elf_ranges();
   void assemble();
-  void feed_archive(Bytes chunk);
-  void start_member();
 
   std::string name_;
   Search search_;
   Windows windows_;
+  Bytes mapping_;
   Report report_;
   bool begun_ = false;
+  bool member_ = false;
   std::vector<std::byte> head_;
   std::vector<Tap*> taps_;
-
-  // ar archives: the member being read, and members that still need ranges
-  struct Member {
-    std::uint64_t base;
-    std::unique_ptr<Scan> scan;
-  };
-  std::vector<Member> members_;
-  std::vector<std::byte> member_header_;
-  std::uint64_t archive_at_ = 0;
-  std::uint64_t member_left_ = 0;
+  std::unique_ptr<Archive> archive_;
 };
 
 // Fills in wrappers, roles, sections and unknown ranges of an ELF file from what the search found. May throw

@@ -9,7 +9,6 @@ namespace {
 
 constexpr std::size_t kLook = 192;              // bytes from a candidate on that settle what it is
 constexpr std::size_t kRefill = 2 * kEntryHeaderLimit;
-constexpr std::uint64_t kKeepLimit = 32u << 20;  // bytes of small payloads and bare cubins kept per file
 constexpr std::uint64_t kCubinKeep = 4u << 20;
 constexpr std::uint64_t kSmallCubin = 4096;     // could be a cubin without any kernel
 constexpr std::uint64_t kSmallPtx = 512;        // could be a module without any .entry
@@ -17,7 +16,6 @@ constexpr std::uint32_t kElfMagic = 0x464C457F;
 constexpr std::uint64_t kCubinIdentOld = 0x3301010200000000;  // 64-bit, little-endian, OSABI 0x33
 constexpr std::uint64_t kCubinIdentNew = 0x4101010200000000;  // OSABI 0x41
 constexpr std::uint16_t kMachineCuda = 190;
-
 
 // The first 8-byte aligned place (by file offset) in [from, to) that starts with one of the three magics.
 std::size_t next_magic(Bytes window, std::uint64_t base, std::size_t from, std::size_t to) {
@@ -82,19 +80,41 @@ std::optional<FoundPtx> parse_ptx_start(std::string_view text, std::uint64_t off
 
 Tap* Search::tap(std::uint64_t offset, std::uint64_t size) {
   if (offset < fed_ || !inside(offset, size, file_size_)) return nullptr;
+  return add_tap(offset, size);
+}
+
+Tap* Search::add_tap(std::uint64_t offset, std::uint64_t size) {
   taps_.push_back({offset, size, {}});
+  if (size > 0) open_.push_back(&taps_.back());
   return &taps_.back();
 }
 
 void Search::fill_taps(std::uint64_t offset, Bytes chunk) {
-  for (Tap& t : taps_) {
-    const std::uint64_t next = t.offset + t.data.size();
-    if (t.complete() || next < offset || next >= offset + chunk.size()) continue;
+  std::erase_if(open_, [&](Tap* t) {
+    const std::uint64_t next = t->offset + t->data.size();
+    if (next < offset || next >= offset + chunk.size()) return false;
     const Bytes rest = chunk.subspan(static_cast<std::size_t>(next - offset));
-    if (t.data.empty()) t.data.reserve(static_cast<std::size_t>(t.size));
-    const std::size_t take = static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), t.size - t.data.size()));
-    t.data.insert(t.data.end(), rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(take));
+    if (t->data.empty()) t->data.reserve(static_cast<std::size_t>(t->size));
+    const std::size_t take = static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), t->size - t->data.size()));
+    t->data.insert(t->data.end(), rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(take));
+    return t->complete();
+  });
+}
+
+bool Search::keep(std::uint64_t bytes) {
+  if (bytes > budget_.kept) return false;
+  budget_.kept -= bytes;
+  return true;
+}
+
+// Keeps a hostile file, such as two gigabytes of empty containers, from filling the memory with descriptions of itself.
+void Search::charge(std::uint64_t bytes, std::uint64_t offset) {
+  if (bytes > budget_.found) {
+    throw ParseError("more containers, wrappers and images than the reader's " + std::to_string(Budget{}.found >> 20) +
+                         " MiB can describe; no real library comes near",
+                     offset);
   }
+  budget_.found -= bytes;
 }
 
 void Search::feed(Bytes chunk) {
@@ -102,6 +122,10 @@ void Search::feed(Bytes chunk) {
   const Bytes whole = chunk;
   const std::uint64_t chunk_offset = fed_;
   fill_taps(chunk_offset, whole);
+  if (!searching_) {
+    fed_ += chunk.size();
+    return;
+  }
   if (!carry_.empty()) {
     const std::size_t old = carry_.size();
     const std::size_t take = std::min(chunk.size(), kRefill);
@@ -140,11 +164,10 @@ std::size_t Search::consume(Bytes window, bool last) {
   for (;;) {
     if (skip_ > 0) {
       const std::size_t take = static_cast<std::size_t>(std::min<std::uint64_t>(skip_, window.size() - at));
-      if (!current_.entries.empty() && worth_keeping(current_.entries.back()) && kept_ <= kKeepLimit) {
+      if (capture_) {
         const Bytes part = window.subspan(at, take);
         auto& captured = current_.entries.back().captured;
         captured.insert(captured.end(), part.begin(), part.end());
-        kept_ += take;
       }
       skip_ -= take;
       at += take;
@@ -179,6 +202,7 @@ std::size_t Search::search(Bytes window, std::size_t from, bool last) {
     if (magic == kWrapperMagic && window.size() - hit >= kWrapperSize) {
       const auto version = load<std::uint32_t>(window.data() + hit + 4);
       if (version == 1 || version == 2) {
+        charge(sizeof(FoundWrapper), base_ + hit);
         wrappers.push_back({base_ + hit, version, load<std::uint64_t>(window.data() + hit + 8),
                             load<std::uint64_t>(window.data() + hit + 16)});
       }
@@ -214,8 +238,9 @@ bool Search::start_container(Bytes window, std::size_t at) {
     return true;
   } catch (const ParseError& error) {
     broken.push_back({offset, error.offset(), error.what()});
-    return false;
   }
+  charge(sizeof(BrokenContainer) + broken.back().what.size(), offset);
+  return false;
 }
 
 // Reads the entry header at `at`. False when the window ends inside it and more bytes may come.
@@ -236,20 +261,26 @@ bool Search::read_entry(Bytes window, std::size_t& at, bool last) {
     }
     const Bytes header = rest.first(entry.header_size);
     parse_entry_tail(entry, header);
+    std::vector<Entry> members;
+    if (entry.kind == kGroup) members = parse_group(entry, header);
     skip_ = entry.payload_size;
     at += entry.header_size;
-    if (entry.kind == kGroup) {
-      for (Entry& member : parse_group(entry, header)) current_.entries.push_back(std::move(member));
-    } else {
-      current_.entries.push_back(std::move(entry));
-    }
+    capture_ = worth_keeping(entry) && keep(entry.payload_size);
+    if (entry.kind != kGroup) members.push_back(std::move(entry));
+    for (Entry& member : members) current_.entries.push_back(std::move(member));
   } catch (const ParseError& error) {
     break_container(error);
+  }
+  if (state_ == State::kEntry) {
+    for (auto e = current_.entries.rbegin(); e != current_.entries.rend() && e->offset == offset; ++e) {
+      charge(sizeof(Entry) + e->name.size() + e->options.size() + e->compat.size(), offset);
+    }
   }
   return true;
 }
 
 void Search::end_container() {
+  charge(sizeof(FoundContainer), current_.offset);
   state_ = State::kSearch;
   current_.first_nonzero_after = file_size_;
   containers.push_back(std::move(current_));
@@ -260,6 +291,7 @@ void Search::end_container() {
 // The search goes on behind the last entry that made sense: a lying header hides nothing.
 void Search::break_container(const ParseError& error) {
   broken.push_back({current_.offset, error.offset(), error.what()});
+  charge(sizeof(BrokenContainer) + broken.back().what.size(), current_.offset);
   state_ = State::kSearch;
   current_ = {};
   skip_ = 0;
@@ -280,11 +312,10 @@ void Search::note_cubin(Bytes window, std::size_t at) {
   if (!inside(shoff, sections, left) || !inside(phoff, segments, left)) return;
   const std::uint64_t size = std::max({std::uint64_t{64}, shoff + sections, phoff + segments});
   FoundCubin found{offset, size, nullptr};
-  if (size <= kCubinKeep && kept_ + size <= kKeepLimit) {
-    taps_.push_back({offset, size, {}});
+  charge(sizeof found, offset);
+  if (size <= kCubinKeep && keep(size)) {
+    found.bytes = add_tap(offset, size);
     fill_taps(offset, rest);  // what is in sight now; feed() adds the rest
-    found.bytes = &taps_.back();
-    kept_ += size;
   }
   cubins.push_back(found);
 }
@@ -304,7 +335,10 @@ void Search::note_texts(Bytes window, std::size_t from, std::size_t to) {
     for (std::size_t i = block; i < stop && i + 8 <= window.size(); ++i) {
       if (start[i] != '.' || start[i + 7] != 'n') continue;
       const std::string_view text(start + i, std::min(window.size() - i, kLook - 8));
-      if (const auto found = parse_ptx_start(text, base_ + i)) texts.push_back(*found);
+      if (const auto found = parse_ptx_start(text, base_ + i)) {
+        charge(sizeof(FoundPtx), base_ + i);
+        texts.push_back(*found);
+      }
     }
   }
 }

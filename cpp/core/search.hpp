@@ -1,6 +1,7 @@
 // One front-to-back pass over a file that arrives in pieces: finds fatbin containers (wherever they stand), wrapper
 // records, bare cubins and PTX text. Payloads of images are skipped, not read, so that over a mapping they cost nothing.
-// Memory is bounded: an entry header at most, the taps asked for, and small payloads the verdict needs.
+// Memory is bounded: an entry header at most, the taps asked for, small payloads the verdict needs, and a fixed budget for
+// the list of what was found. Everything found depends on the bytes only, never on how they were cut into pieces.
 #pragma once
 
 #include <list>
@@ -51,18 +52,28 @@ struct FoundPtx {
   char feature;  // 'a', 'f' or 0
 };
 
+// Memory that one file may claim, in bytes. The members of an archive share one budget.
+struct Budget {
+  std::uint64_t kept = 32u << 20;    // small payloads and bare cubins; what comes later is not kept
+  std::uint64_t found = 128u << 20;  // lists of things found (cuFFT's 18,227 containers take some 10 MB); then a ParseError
+};
+
 class Search {
  public:
-  explicit Search(std::uint64_t file_size) : file_size_(file_size) {}
+  explicit Search(std::uint64_t file_size, Budget budget = {}) : file_size_(file_size), budget_(budget) {}
 
-  void feed(Bytes chunk);  // the next bytes of the file
+  void feed(Bytes chunk);  // the next bytes of the file; ParseError when more is found than the budget holds
   void finish();           // after the last byte; ParseError when fewer bytes came than promised
+
+  // From now on nothing is looked for: taps are filled, bytes are counted. Before the first feed().
+  void only_taps() { searching_ = false; }
 
   // Keep [offset, offset+size) if it has not streamed by yet. The pointer stays valid as long as the Search.
   Tap* tap(std::uint64_t offset, std::uint64_t size);
 
   std::uint64_t position() const { return fed_; }
   std::uint64_t file_size() const { return file_size_; }
+  const Budget& budget() const { return budget_; }  // what is left of it
 
   std::vector<FoundContainer> containers;
   std::vector<BrokenContainer> broken;
@@ -80,7 +91,10 @@ class Search {
   void note_cubin(Bytes window, std::size_t at);
   void note_texts(Bytes window, std::size_t from, std::size_t to);
   void track_zeros(Bytes window, std::size_t from, std::size_t to);
+  Tap* add_tap(std::uint64_t offset, std::uint64_t size);
   void fill_taps(std::uint64_t offset, Bytes chunk);
+  bool keep(std::uint64_t bytes);
+  void charge(std::uint64_t bytes, std::uint64_t offset);
 
   enum class State { kSearch, kEntry };
 
@@ -89,13 +103,16 @@ class Search {
   std::uint64_t base_ = 0;  // file offset of the first byte of the current window
   std::uint64_t skip_ = 0;  // payload bytes still to pass over
   std::vector<std::byte> carry_;
+  bool searching_ = true;
   State state_ = State::kSearch;
   FoundContainer current_;
   std::uint64_t current_end_ = 0;
   std::uint64_t zero_run_ = 0;        // start of the zero bytes that end at the current search position
   bool awaiting_nonzero_ = false;     // the last container still wants its first_nonzero_after
-  std::uint64_t kept_ = 0;            // bytes kept for small payloads and bare cubins
+  bool capture_ = false;              // the payload being passed over is kept
+  Budget budget_;
   std::list<Tap> taps_;
+  std::vector<Tap*> open_;            // taps that still want bytes
 };
 
 }  // namespace shim

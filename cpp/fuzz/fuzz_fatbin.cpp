@@ -42,7 +42,7 @@ void read_entry(Bytes bytes) {
     parse_entry_tail(e, header);
     if (e.kind != kGroup) return;
     for (const Entry& member : parse_group(e, header)) {
-      check(inside(member.group_offset, member.group_size, e.uncompressed_size), "group member inside the blob");
+      check(inside(member.group_offset, member.group_size, e.decoded_size()), "group member inside the blob");
       check(member.payload_size == e.payload_size, "a member's payload is the group's");
     }
   } catch (const ParseError&) {

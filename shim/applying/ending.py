@@ -16,12 +16,14 @@ class Destination:
 
     Attributes:
         dry_run: only plan. force: replace an existing different file. copy: write also when there is nothing to do.
+        load: load each patched library in a child process before anything is published.
     """
 
     folder: Path
     dry_run: bool = False
     force: bool = False
     copy: bool = False
+    load: bool = False
 
 
 def is_advisory(code: str) -> bool:

@@ -9,7 +9,7 @@ class Watcher(Protocol):
     """Told of phases and of the work done in them; called from the thread that runs the phase."""
 
     def phase(self, name: str, total: int) -> None:
-        """A phase begins: "read", "compile", "inject", "write" or "verify", with `total` units of work (bytes or files)."""
+        """A phase begins: "read", "compile", "inject", "write" or "verify"; `total` is its work in bytes."""
 
     def done(self, amount: int) -> None:
         """So much more of the current phase is done."""

@@ -6,31 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shim.applying.compile import CompileEvent
 from shim.applying.events import Watcher
 from shim.applying.inject import PatchedFile, inject
 from shim.applying.machine_code import MachineCode, Toolbox, make_machine_code
 from shim.applying.result import LibraryResult, Work
-from shim.applying.units import EventKind
+from shim.applying.units import CompileEvent, EventKind
 from shim.applying.workfile import WorkFile
 from shim.arch import Target
 from shim.errors import PlanError
 from shim.planning import LibraryPlan, Refusal, promised_grade
 from shim.verifying.library import verify_file
-from shim.verifying.load import check_load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How to patch; what to patch is the plan's matter.
-
-    Attributes:
-        load: also load each patched library in a child process.
-    """
+    """How to patch; what to patch is the plan's matter."""
 
     toolbox: Toolbox
     target: Target
-    load: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +53,7 @@ def patch_files(files: Sequence[WorkFile], folder: Path, settings: Settings, wat
     for number, file in enumerate(files):
         plan, new = _inject(file, made, folder / f"{number}-{Path(file.member).name}", settings.target)
         if new is not None:
-            results.append(_verify(file, plan, new, settings))
+            results.append(_verify(file, plan, new, settings.target))
             patched[file.member] = new
             watcher.done(file.code.size)
         plans.append(plan)
@@ -81,9 +74,7 @@ def _compile(files: Sequence[WorkFile], settings: Settings, watcher: Watcher) ->
     return make_machine_code(files, settings.toolbox, on_event)
 
 
-def _inject(
-    file: WorkFile, made: MachineCode, dest: Path, target: Target
-) -> tuple[LibraryPlan, PatchedFile | None]:
+def _inject(file: WorkFile, made: MachineCode, dest: Path, target: Target) -> tuple[LibraryPlan, PatchedFile | None]:
     """The plan with failed steps turned into refusals, and the new file if any step was left."""
     plan = file.plan
     failed = [r for (member, _), r in made.refusals.items() if member == file.member]
@@ -108,8 +99,8 @@ def _inject(
         return replace(plan, steps=(), refusals=(*plan.refusals, refusal), promised=plan.before), None
 
 
-def _verify(file: WorkFile, plan: LibraryPlan, new: PatchedFile, settings: Settings) -> LibraryResult:
-    after = verify_file(new, plan, file.code, file.path, settings.target)
+def _verify(file: WorkFile, plan: LibraryPlan, new: PatchedFile, target: Target) -> LibraryResult:
+    after = verify_file(new, plan, file.code, file.path, target)
     return LibraryResult(
         member=file.member,
         before=plan.before,
@@ -118,5 +109,5 @@ def _verify(file: WorkFile, plan: LibraryPlan, new: PatchedFile, settings: Setti
         kernels=sum(injected.check.kernels for injected in new.injected),
         added_bytes=new.size - new.original_size,
         strip_unsafe=new.strip_unsafe,
-        load=check_load(new.path, file.path, file.code) if settings.load else "",
+        load="",
     )

@@ -31,9 +31,7 @@ def link_cubins(
     # nvlink takes a file without ELF magic for a host library, and says nothing; a damaged object crashes it.
     for position, item in enumerate(unit.objects):
         if not is_cubin(item):
-            return _failed(
-                unit, FailureKind.INVALID_INPUT, f"object {position} of {len(unit.objects)} is no cubin"
-            )
+            return _failed(unit, FailureKind.INVALID_INPUT, f"object {position} of {len(unit.objects)} is no cubin")
     try:
         outcome = _nvlink(unit, seconds)
     except ToolTimeoutError as err:

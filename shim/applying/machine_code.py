@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shim.applying.compile import CompiledUnit, CompileEvent, CompileUnit, Outcome, compile_units
+from shim.applying.compile import Outcome, compile_units
 from shim.applying.failure import CompileFailure
 from shim.applying.images import ImageFile
 from shim.applying.inject import NewImage
-from shim.applying.link import LinkUnit, link_cubins
+from shim.applying.link import link_cubins
 from shim.applying.result import Work
+from shim.applying.units import CompiledUnit, CompileEvent, CompileUnit, LinkUnit
 from shim.applying.workfile import WorkFile
 from shim.devicecode import ImageKind
 from shim.errors import ToolError
@@ -91,6 +92,7 @@ def make_machine_code(
     ptxas = _Ptxas(toolbox)
     units: list[CompileUnit] = []
     without_tool: dict[StepKey, ToolError] = {}
+    files = [file for file in files if file.plan.steps]
     for file in files:
         with ImageFile(file.path, file.member) as source:
             for step in file.plan.steps:
@@ -205,5 +207,3 @@ def _work(outcomes: Mapping[str, Outcome], wall: float) -> Work:
         wall_seconds=wall,
         tools=tuple(sorted({_name(unit.tool) for unit in compiled})),
     )
-
-

@@ -13,14 +13,14 @@ from shim.devicecode import DeviceCode, StreamReader, could_hold_device_code
 from shim.wheels.archive import WheelArchive
 from shim.wheels.member import Member
 
-# Each reader holds up to some 50 MB of a large library (docs/design.md): more of them would not fit the promised memory.
+# Each reader holds up to some 50 MB of a large library (docs/design.md): more would not fit the promised memory.
 MOST_READERS = 4
 _HEAD = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberContent:
-    """What one member holds. `code` is None for files that cannot hold GPU code, `sha256` where it was not asked for."""
+    """What one member holds: `code` None when it cannot hold GPU code, `sha256` None when it was not asked for."""
 
     member: Member
     code: DeviceCode | None

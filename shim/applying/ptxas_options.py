@@ -134,9 +134,7 @@ def _options(words: Iterator[str]) -> Iterator[tuple[str, str]]:
         if value is None:
             value = next(words, "")
         if not re.fullmatch(_VALUES[name], value, re.ASCII):
-            raise InputError(
-                f"ptxas option {_quoted(word)} has the value {_quoted(value)}, expected {_VALUES[name]}"
-            )
+            raise InputError(f"ptxas option {_quoted(word)} has the value {_quoted(value)}, expected {_VALUES[name]}")
         yield name, f"--{name}={value}"
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from shim.applying.ending import Destination, settle
@@ -19,13 +19,20 @@ from shim.errors import InputError
 from shim.planning import Plan, Refusal
 from shim.provenance.document import Original, Request, dump, make_document
 from shim.provenance.edits import pack_edits
+from shim.verifying.load import check_load
 
 PROVENANCE_SUFFIX = ".shim.json"
 UNDO_SUFFIX = ".undo"
 
 
 def patch_single(
-    path: Path, request: Request, settings: Settings, where: Destination, watcher: Watcher, *, allow_nvidia: bool = False
+    path: Path,
+    request: Request,
+    settings: Settings,
+    where: Destination,
+    watcher: Watcher,
+    *,
+    allow_nvidia: bool = False,
 ) -> PatchResult:
     """Patch a library on disk; the result has the same name in another folder.
 
@@ -51,15 +58,18 @@ def patch_single(
         final = Plan(target=request.target, subject=path.name, libraries=done.plans)
         outcome = settle(final, patched=bool(done.patched))
         patched = done.patched[path.name]
+        results = done.results
+        if where.load:
+            results = tuple(replace(r, load=check_load(patched.path, path, code)) for r in results)
         _put_beside(path, patched, final, request, dest)
-        os.replace(patched.path, dest)
+        patched.path.replace(dest)
     return PatchResult(
         outcome=outcome,
         plan=final,
         path=dest,
         undo=dest.with_name(dest.name + UNDO_SUFFIX),
         sizes=(path.stat().st_size, dest.stat().st_size),
-        libraries=done.results,
+        libraries=results,
         refusals=_refusals(final),
         work=done.work,
         checks=("old bytes unchanged", "kernels and variables complete", "grade reached"),
@@ -78,4 +88,4 @@ def _put_beside(path: Path, patched: PatchedFile, plan: Plan, request: Request, 
     for suffix, data in ((PROVENANCE_SUFFIX, dump(document)), (UNDO_SUFFIX, pack_edits(patched))):
         temporary = folder / suffix
         temporary.write_bytes(data)
-        os.replace(temporary, dest.with_name(dest.name + suffix))
+        temporary.replace(dest.with_name(dest.name + suffix))

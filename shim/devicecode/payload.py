@@ -9,6 +9,7 @@ from shim.devicecode.model import Compression, GpuImage, ImageKind
 from shim.errors import InputError
 
 DEFAULT_LIMIT = 1 << 30  # decoded bytes of one image; the largest seen in a wheel is a 34 MB PTX text
+SMALL_LIMIT = 1 << 20  # of an image whose stored form is at most 4 KiB: one without code decodes to far less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,21 +48,38 @@ def _fail(image: GpuImage, what: str) -> InputError:
     )
 
 
-def _inflate(image: GpuImage, data: bytes, size: int) -> bytes:
-    if image.compression is Compression.LZ4:
-        import lz4.block
+def _unlz4(image: GpuImage, data: bytes, limit: int) -> bytes:
+    import lz4.block
 
-        try:
-            return bytes(lz4.block.decompress(data, uncompressed_size=size))
-        except (lz4.block.LZ4BlockError, ValueError, OverflowError) as error:
-            raise _fail(image, f"LZ4 block does not decode ({error})") from error
+    if image.group is not None:
+        raise _fail(image, "a group compressed with LZ4, which no tool writes")
+    _check_limit(image, image.size, limit)
+    try:
+        return bytes(lz4.block.decompress(data, uncompressed_size=image.size))
+    except (lz4.block.LZ4BlockError, ValueError, OverflowError) as error:
+        raise _fail(image, f"LZ4 block does not decode ({error})") from error
+
+
+def _unzstd(image: GpuImage, data: bytes, limit: int) -> bytes:
     import zstandard
 
     try:
-        # The frame's own size is the attacker's as well: never allocate more than the entry promised.
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=size, read_across_frames=False)
+        # The library allocates what the frame states, whatever size it is asked for: look before.
+        stated = zstandard.frame_content_size(data)
+        expected = image.size if image.group is None else max(stated, sum(image.group))
+        if stated not in (-1, expected):
+            raise _fail(image, f"expected {expected} decoded bytes, the zstd frame states {stated}")
+        _check_limit(image, expected, limit)
+        return zstandard.ZstdDecompressor().decompress(
+            data, max_output_size=expected, read_across_frames=False, allow_extra_data=False
+        )
     except zstandard.ZstdError as error:
         raise _fail(image, f"zstd frame does not decode ({error})") from error
+
+
+def _check_limit(image: GpuImage, size: int, limit: int) -> None:
+    if size > limit:
+        raise _fail(image, f"claims {size} decoded bytes, more than the limit of {limit}")
 
 
 def decode(image: GpuImage, payload: bytes, *, limit: int = DEFAULT_LIMIT) -> bytes:
@@ -76,30 +94,25 @@ def decode(image: GpuImage, payload: bytes, *, limit: int = DEFAULT_LIMIT) -> by
     """
     if len(payload) != image.payload_size:
         raise _fail(image, f"expected a payload of {image.payload_size} bytes, got {len(payload)}")
-    if image.compression is Compression.NONE:
-        plain = payload
-    elif image.compression is Compression.UNKNOWN:
-        raise _fail(image, f"unknown compression (flags {image.flags:#x})")
-    else:
-        plain = _decompress(image, payload, limit)
+    if (image.compression is Compression.NONE) != (image.compressed_size == 0):
+        raise _fail(
+            image, f"flags {image.flags:#x} and compressed size {image.compressed_size} contradict each other"
+        )
+    match image.compression:
+        case Compression.NONE:
+            plain = payload
+        case Compression.LZ4:
+            plain = _unlz4(image, payload[: image.compressed_size], limit)
+        case Compression.ZSTD:
+            plain = _unzstd(image, payload[: image.compressed_size], limit)
+        case Compression.UNKNOWN:
+            raise _fail(image, f"unknown compression (flags {image.flags:#x})")
     if image.group is not None:
         offset, size = image.group
         plain = plain[offset : offset + size]
-    return plain.rstrip(b"\0") if image.kind is ImageKind.PTX else plain
-
-
-def _decompress(image: GpuImage, payload: bytes, limit: int) -> bytes:
-    size = image.group[0] + image.group[1] if image.group else image.size
-    if image.group is not None:
-        import zstandard
-
-        size = max(size, zstandard.frame_content_size(payload))
-    if size > limit:
-        raise _fail(image, f"claims {size} decoded bytes, more than the limit of {limit}")
-    plain = _inflate(image, payload[: image.compressed_size], size)
-    if image.group is None and len(plain) != image.size:
+    if len(plain) != image.size:
         raise _fail(image, f"expected {image.size} decoded bytes, found {len(plain)}")
-    return plain
+    return plain.rstrip(b"\0") if image.kind is ImageKind.PTX else plain
 
 
 def _parse_error(error: ValueError, what: str) -> InputError:
@@ -159,6 +172,7 @@ def kernels_in(kind: ImageKind, data: bytes) -> tuple[Kernel, ...]:
 def small_image_has_code(image: GpuImage, payload: bytes) -> GpuImage:
     """Fill in `has_code` of an image whose payload was kept; None stays when the payload cannot be read."""
     try:
-        return replace(image, has_code=bool(kernels_in(image.kind, decode(image, payload))))
+        plain = decode(image, payload, limit=SMALL_LIMIT)
+        return replace(image, has_code=bool(kernels_in(image.kind, plain)))
     except InputError:
         return image

@@ -5,6 +5,7 @@ The work is done in C++ (`shim._core`, GIL released); this module gives names to
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -46,6 +47,11 @@ _MAGICS = (b"\x7fELF", b"!<arch>\n", b"\x50\xed\x55\xba")
 def could_hold_device_code(name: str, head: bytes) -> bool:
     """Whether a file is worth reading: by its first 8 bytes or its name."""
     return name.endswith(_NAMED) or head.startswith(_MAGICS)
+
+
+def _plain(name: str) -> str:
+    """The name without what cannot be UTF-8 (file names may hold any bytes); only its suffix matters."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _text(raw: bytes) -> str:
@@ -158,8 +164,7 @@ def _device_code(report: _core.Report, member: str, size: int) -> DeviceCode:
             for kind, arch, feature, offset, length, section, major, minor in report.loose()
         ),
         unknown=tuple(
-            ByteRange(offset=offset, size=length, section=section)
-            for offset, length, section in report.unknown()
+            ByteRange(offset=offset, size=length, section=section) for offset, length, section in report.unknown()
         ),
         needed=tuple(report.needed),
         soname=report.soname,
@@ -187,7 +192,7 @@ def read_path(path: Path, *, member: str = "") -> DeviceCode:
     """
     name = member or str(path)
     try:
-        report = _core.scan_path(str(path), path.name)
+        report = _core.scan_path(os.fsencode(path), _plain(path.name))
     except _core.ParseError as error:
         raise _input_error(error, name) from error
     return _device_code(report, name, path.stat().st_size)
@@ -199,7 +204,7 @@ class StreamReader:
     def __init__(self, member: str, size: int) -> None:
         self._member = member
         self._size = size
-        self._scan = _core.Scan(size, member)
+        self._scan = _core.Scan(size, _plain(member))
 
     def feed(self, chunk: Buffer) -> None:
         """Take the next bytes. Raises InputError."""
@@ -224,8 +229,11 @@ class StreamReader:
                 wanted = self._scan.resolve()
                 if wanted is None:
                     return _device_code(self._scan.take(), self._member, self._size)
-                for data in fetch([wanted]):
-                    self._scan.supply(wanted[0], data)
+                data = b"".join(fetch([wanted]))
+                if len(data) != wanted[1]:
+                    found = f"expected {wanted[1]} bytes at offset {wanted[0]:#x}, got {len(data)}"
+                    raise InputError(f"{self._member}: {found}")
+                self._scan.supply(wanted[0], data)
         except _core.ParseError as error:
             raise _input_error(error, self._member) from error
         raise InputError(f"{self._member}: its tables are scattered over more than {_MAX_FETCHES} places")

@@ -147,6 +147,8 @@ def _plan_linked(
         )
     sources = tuple(_link_sources(code, target))
     if any(source is None for source in sources):
+        if decision.fit is Fit.UNPROVEN:
+            return _no_ptx(container, decision)
         return _refuse(
             container,
             "relocatable-code-incomplete",
@@ -186,11 +188,7 @@ def _no_ptx(container: Container, decision: Decision) -> Refusal:
             f"holds {names} and no PTX that could be compiled; field reports say that the driver runs such code",
             "keep it, and run the self-test on the device; rebuild with CUDA 13 to be certain",
         )
-    suffixed = [
-        image_name(i)
-        for i in container.images
-        if i.kind is ImageKind.PTX and i.arch and i.arch.feature
-    ]
+    suffixed = [image_name(i) for i in container.images if i.kind is ImageKind.PTX and i.arch and i.arch.feature]
     if suffixed:
         return _refuse(
             container,

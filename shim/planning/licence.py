@@ -28,4 +28,6 @@ def is_nvidia_distribution(name: str, licences: Iterable[str]) -> bool:
     Args:
         name: normalized name. licences: License, License-Expression and licence classifiers.
     """
-    return name.startswith("nvidia-") or any("nvidia" in text.lower() and "proprietary" in text.lower() for text in licences)
+    return name.startswith("nvidia-") or any(
+        "nvidia" in text.lower() and "proprietary" in text.lower() for text in licences
+    )

@@ -1,7 +1,7 @@
 """The record of what was done to a wheel: `<dist-info>/shim/provenance.json`.
 
-It names every changed member with hashes before and after, every new image with the PTX it came from and the program that
-made it, and what was left alone and why. `shim verify` checks a wheel against it; `shim undo` needs it.
+It names every changed member with hashes before and after, every new image with the PTX it came from and the program
+that made it, and what was left alone and why. `shim verify` checks a wheel against it; `shim undo` needs it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def make_document(
         "request": request.document(),
         "members": [_member(plan, patched.get(plan.member)) for plan in libraries],
         "dropped_signatures": list(dropped_signatures),
-        "proof": "Checked without a GPU: compiled by NVIDIA's ptxas, selected by NVIDIA's documented rules. Not run on a GB10.",
+        "proof": "checked without a GPU; not run on a GB10",
     }
 
 

@@ -29,6 +29,8 @@ NOTHING: Final = "nothing"
 _SHELL_BYTES: Final = 1024
 _SHELL_RATIO: Final = 6
 
+_ONE_IMAGE: Final = frozenset({"cubin", "ptx"})  # files that are one image and hold no container
+
 _Found = Mapping[int, Kernel]  # by image position
 
 
@@ -38,14 +40,7 @@ def note_kernels(library: LibraryScan, source: Source, target: Target) -> tuple[
     Raises:
         InputError: an image does not decode, or is no cubin or PTX inside.
     """
-    decisions = {
-        index: decision
-        for decision in library.decisions
-        if not decision.loose and (decision.counted or decision.live)
-        for index in decision.group.indices
-    }
-    containers = [container for container in library.code.containers if container.index in decisions]
-    containers.sort(key=lambda container: container.offset)
+    decisions, containers = _wanted(library)
     notes: list[KernelNote] = []
     try:
         for container, kernels in _read(containers, source, library.code.member):
@@ -53,6 +48,21 @@ def note_kernels(library: LibraryScan, source: Source, target: Target) -> tuple[
     except InputError as error:
         raise InputError(f"{library.code.member}: {error.message}", hint=error.hint) from error
     return tuple(notes)
+
+
+def _wanted(library: LibraryScan) -> tuple[dict[int, Decision], list[Container]]:
+    """Containers to look into, in the order of the file, and what was decided about each by index."""
+    if library.code.format in _ONE_IMAGE:
+        loose = {decision.group.exemplar.index: decision for decision in library.decisions}
+        return loose, [decision.group.exemplar for decision in library.decisions]
+    decisions = {
+        index: decision
+        for decision in library.decisions
+        if not decision.loose and (decision.counted or decision.live)
+        for index in decision.group.indices
+    }
+    containers = [container for container in library.code.containers if container.index in decisions]
+    return decisions, sorted(containers, key=lambda container: container.offset)
 
 
 def _read(

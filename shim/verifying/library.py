@@ -85,7 +85,7 @@ def check_grade(member: str, code: DeviceCode, promised: Grade, target: Target) 
 
 def _check_container(patched: PatchedFile, injected: Injected, old: Container, new: Container) -> None:
     if len(new.images) != len(old.images) + 1 or str(new.images[0].arch) != injected.arch.removeprefix("sm_"):
-        raise _broken(patched, f"the container at {new.offset:#x} does not hold the old images and one for {injected.arch}")
+        raise _broken(patched, f"the container at {new.offset:#x} is not the old images and one for {injected.arch}")
     if new.role is not old.role:
         raise _broken(patched, f"the container at {new.offset:#x} was {old.role.value}, is {new.role.value}")
     for was, now in zip(old.images, new.images[1:], strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from isal import igzip_lib, isal_zlib
 
@@ -10,15 +11,25 @@ from shim.wheels.faults import ArchiveError, Fault
 from shim.wheels.member import STORED, Member
 from shim.wheels.randomfile import RandomFile
 
-__all__ = ["PIECE", "inflate"]
+__all__ = ["BROKEN", "PIECE", "Mark", "inflate", "inflate_marked"]
 
 INPUT = 256 << 10
 """Compressed bytes read at once. From 64 KiB to 1 MiB the speed is equal within 2 % (measured, isal 1.9)."""
 
-_BROKEN: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # declared as an instance
+_MARK_STEP = 64 << 10
+
+BROKEN: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # declared as an instance
+"""Raised by ISA-L for data that is not deflate."""
 
 PIECE = 1 << 20
 """Most inflated bytes handed out at once: small enough to stay in cache, large enough to hide the call."""
+
+
+class Mark(NamedTuple):
+    """After so many compressed bytes an inflater had given out so many inflated ones."""
+
+    compressed: int
+    inflated: int
 
 
 def inflate(file: RandomFile, member: Member) -> Iterator[bytes]:
@@ -61,7 +72,7 @@ def _deflated(file: RandomFile, member: Member) -> Iterator[bytes]:
         try:
             # One byte more than promised is asked for, so that a lie shows before it costs memory.
             piece = engine.decompress(data, min(PIECE, member.size - produced + 1))
-        except _BROKEN as err:
+        except BROKEN as err:
             fault = Fault(
                 what=f"broken deflate stream after {produced} inflated bytes ({err})",
                 member=member.path,
@@ -90,6 +101,35 @@ def _deflated(file: RandomFile, member: Member) -> Iterator[bytes]:
             offset=end - unread,
         )
         raise ArchiveError(file.path, fault)
+    if produced != member.size:
+        raise ArchiveError(file.path, _wrong_size(member, str(produced)))
+
+
+def inflate_marked(file: RandomFile, member: Member) -> Iterator[tuple[bytes, Mark]]:
+    """The contents of a deflated member, a piece for each 64 KiB of compressed data, with its place there.
+
+    The CRC-32 is not checked: this is for members that were read before.
+
+    Raises:
+        ArchiveError: broken deflate stream, or more or fewer bytes than promised.
+    """
+    engine = isal_zlib.decompressobj(-15)
+    offset = produced = 0
+    while offset < member.compressed_size and not engine.eof:
+        size = min(_MARK_STEP, member.compressed_size - offset)
+        data = file.read(member.data_offset + offset, size, "deflated data", member.path)
+        try:
+            piece = engine.decompress(data)  # at most 66 MiB: deflate cannot do better than 1032
+        except BROKEN as err:
+            fault = Fault(
+                what=f"broken deflate stream ({err})", member=member.path, offset=member.data_offset
+            )
+            raise ArchiveError(file.path, fault) from err
+        offset += size
+        produced += len(piece)
+        if produced > member.size:
+            raise ArchiveError(file.path, _wrong_size(member, f"at least {produced}"))
+        yield piece, Mark(offset, produced)
     if produced != member.size:
         raise ArchiveError(file.path, _wrong_size(member, str(produced)))
 

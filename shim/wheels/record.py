@@ -1,4 +1,4 @@
-"""RECORD: the files of a wheel, their sizes and hashes (PyPA specification "Recording installed projects")."""
+"""RECORD: files of a wheel, their sizes and hashes (PyPA specification "Recording installed projects")."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def parse_record(text: bytes | str) -> tuple[RecordRow, ...]:
 
 
 def _parse_row(line: str) -> RecordRow:
-    cells = next(csv.reader([line], strict=True))
+    cells = next(csv.reader([line], strict=True)) if '"' in line else line.split(",")
     if len(cells) != 3:
         raise ValueError(f"expected path, hash and size, found {len(cells)} fields")
     path, hashed, size = cells

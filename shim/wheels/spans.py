@@ -1,4 +1,4 @@
-"""Where the bytes of each member stand: local headers agree with the directory, and every byte has one use."""
+"""Where the bytes of each member stand: local headers agree with the directory, each byte has one use."""
 
 from __future__ import annotations
 

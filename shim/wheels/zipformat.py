@@ -165,12 +165,17 @@ def local_header(member: Member, *, extra: bytes, zip64: bool) -> bytes:
     return head + member.raw_name + extra
 
 
-def central_record(member: Member) -> bytes:
-    """The central directory record of a member, with ZIP64 fields just where a number needs one."""
-    numbers = (member.size, member.compressed_size, member.header_offset)
+def central_record(member: Member, header_offset: int) -> bytes:
+    """The central directory record of a member, with ZIP64 fields just where a number needs one.
+
+    Args:
+        member: everything but where it is.
+        header_offset: where its local header is in the archive that is written.
+    """
+    numbers = (member.size, member.compressed_size, header_offset)
     large = [n for n in numbers if n >= MAX32]
     size, compressed_size, offset = (min(n, MAX32) for n in numbers)
-    extra = without_zip64(member.extra)
+    extra = without_zip64(member.extra) if member.extra else b""
     version = member.extract_version
     if large:
         extra = struct.pack(f"<2H{len(large)}Q", ZIP64_ID, 8 * len(large), *large) + extra

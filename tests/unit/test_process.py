@@ -218,9 +218,7 @@ def test_sigterm_lets_a_tool_clean_up(tmp_path):
 def test_descriptors_reach_the_program_and_no_other():
     inside = os.memfd_create("inside")
     try:
-        kept = process.run(
-            [PYTHON, "-c", f"open('/proc/self/fd/{inside}', 'w').write('x')"], pass_fds=(inside,)
-        )
+        kept = process.run([PYTHON, "-c", f"open('/proc/self/fd/{inside}', 'w').write('x')"], pass_fds=(inside,))
         assert kept.returncode == 0
         assert os.pread(inside, 10, 0) == b"x"
         assert python(f"import os; os.fstat({inside})").returncode == 1

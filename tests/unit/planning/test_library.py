@@ -69,7 +69,8 @@ def library(*containers: tuple[ContainerRole, tuple[GpuImage, ...]], elf_type: s
             for c in made
         ),
         wrappers=tuple(
-            Wrapper(offset=100 + 24 * c.index, version=1, pointer="rela", target=c.offset, container=c.index) for c in made
+            Wrapper(offset=100 + 24 * c.index, version=1, pointer="rela", target=c.offset, container=c.index)
+            for c in made
         ),
         loose=(),
         unknown=(),

@@ -211,9 +211,7 @@ for turn in range(3):
 def start_writer(store: ContentStore, role: str) -> subprocess.Popen:
     root = Path(__file__).parents[3]
     environment = os.environ | {"PYTHONPATH": str(root)}
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITER, store.root, role], env=environment, stderr=subprocess.PIPE
-    )
+    return subprocess.Popen([sys.executable, "-c", WRITER, store.root, role], env=environment, stderr=subprocess.PIPE)
 
 
 @pytest.mark.parametrize("role", ["write", "prune"])
