@@ -1,7 +1,7 @@
 """`patch` of a wheel with one changed library of 307 MB, against `wheel unpack` and `wheel pack`, which change nothing.
 
-The whole command is timed: reading and checking every member, planning, injecting, writing, verification. ptxas is not: the
-warm-up leaves its results in the cache.
+The whole command is timed: reading and checking every member, planning, injecting, writing, verification. ptxas is not:
+the warm-up leaves its results in the cache.
 """
 
 from __future__ import annotations
@@ -47,7 +47,19 @@ def run(rounds: int = ROUNDS) -> list[Row]:
 
 def _patch(path: Path, out: Path, phases: dict[str, list[float]]) -> float:
     shutil.rmtree(out, ignore_errors=True)
-    argv = [sys.executable, "-m", "shim", "patch", path, "-o", out, "--only", ONLY, "--format", "json"]
+    argv: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "shim",
+        "patch",
+        path,
+        "-o",
+        out,
+        "--only",
+        ONLY,
+        "--format",
+        "json",
+    ]
     used = run_program(argv)
     result = json.loads(used.output)
     images = sum(library["images"] for library in result["libraries"])

@@ -1,5 +1,5 @@
-"""A large wheel of which nothing but the build tag changes, against a copy of the file. Both flush to disk, since a result
-that was moved into place must survive a power cut.
+"""A large wheel of which nothing but the build tag changes, against a copy of the file. Both flush to disk, since a
+result that was moved into place must survive a power cut.
 """
 
 from __future__ import annotations
