@@ -44,11 +44,7 @@ def ask_version(path: Path, *, name: str, origin: str) -> Tool:
     Raises:
         ToolError: it cannot be run, or what it says is not the version of a CUDA tool.
     """
-    done = run([path, "--version"], timeout=_ANSWER_SECONDS)
-    try:
-        done.check()
-    except ToolError as error:
-        raise ToolError(f"{path} does not tell its version: {error.message}") from error
+    done = run([path, "--version"], timeout=_ANSWER_SECONDS).check()
     found = _VERSION.search(done.stdout)
     if not found:
         said = done.stdout.strip().splitlines() or ["nothing"]
