@@ -142,10 +142,7 @@ def write_wheel(
             _check_names(source, record, {}, later, ())
             _add(writer, later, when, rows)
         new_rows = _record_rows(source, record, dropped, rows)
-        old_record = replace(
-            source.member(record.path), extra=b"", flags=source.member(record.path).flags & _UTF8
-        )
-        writer.add(old_record, format_record(new_rows, record.newline))
+        _add_record(writer, source, record, new_rows)
         writer.finish()
         _write_directory(output, writer.members, source.directory.comment)
         output.commit(force=force)
@@ -222,6 +219,18 @@ def _add(
         with Content(added[path]) as content:
             rows[path] = _row(path, content.digest())
         writer.add(_new_member(path, when), added[path])
+
+
+def _add_record(
+    writer: MemberWriter, source: WheelArchive, record: Record, rows: tuple[RecordRow, ...]
+) -> None:
+    member = source.member(record.path)
+    data = format_record(rows, record.newline)
+    if data == source.read(member):
+        writer.copy([member])
+    else:
+        plain = replace(member, extra=b"", flags=member.flags & _UTF8)
+        writer.add(plain, data, store=member.method == STORED)
 
 
 def _new_member(path: str, when: tuple[int, int]) -> Member:
