@@ -112,6 +112,7 @@ def write_wheel(
         pool = stack.enter_context(_threads(threads))
         writer = MemberWriter(source, output, mode=mode, pool=pool, ahead=threads + 1)
         work = {path: _submit(pool, source, path, content) for path, content in contents.items()}
+        source_hash = pool.submit(source.file.sha256) if late is not None else None
         rows, comparisons = {}, []
         unchanged: list[Member] = []
         for member in source.members:
@@ -129,9 +130,10 @@ def write_wheel(
             rows[member.path] = _row(member.path, digest)
         writer.copy(unchanged)
         _add(writer, added, when, rows)
-        if late is not None:
+        if late is not None and source_hash is not None:
             layout = Layout(
                 source=source,
+                source_sha256=source_hash.result(),
                 size=output.position,
                 temporary=output.temporary,
                 copies=tuple(writer.copies),

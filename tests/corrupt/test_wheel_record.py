@@ -155,3 +155,8 @@ def test_longer_hashes_are_checked(tmp_path: Path) -> None:
 def test_builder_quotes_as_csv_does() -> None:
     rows = parse_record(record_text({"demo/a,b.py": b""}, "r"))
     assert rows[0].path == "demo/a,b.py"
+
+
+def test_rows_without_end() -> None:
+    with pytest.raises(RecordError, match="more than 250000 rows"):
+        parse_record("a,,\n" * 300_000)

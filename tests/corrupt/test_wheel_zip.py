@@ -211,6 +211,7 @@ NAMES = [
     ("demo/./a.py", r"not in normal form"),
     ("demo//a.py", r"not in normal form"),
     ("demo/a\x1bb.py", r"the name holds a control character"),
+    ("demo/" + "a/" * 2100 + "b", r"the name is longer than 4096 bytes"),
 ]
 
 

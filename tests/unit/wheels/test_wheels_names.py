@@ -109,6 +109,13 @@ def test_faults_of_a_wheel_file_come_together(tmp_path: Path) -> None:
         assert text in str(caught.value)
 
 
+def test_tags_that_multiply() -> None:
+    """A few kilobytes that stand for a thousand million tags."""
+    part = b".".join([b"x"] * 1000)
+    with pytest.raises(InputError, match="expected at most 10000 tags, found 1000000001"):
+        parse_wheel_file(WHEEL_FILE + b"Tag: " + b"-".join([part] * 3) + b"\n")
+
+
 METADATA = b"""Metadata-Version: 2.4
 Name: Demo_Wheel
 Version: 1.0
