@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from isal import isal_zlib
 
 from shim.wheels.inflate import BROKEN, Mark
+from shim.wheels.joints import to_bit
 
 __all__ = ["WINDOW", "BlockFinder", "Boundary"]
 
@@ -117,10 +118,10 @@ class BlockFinder:
 
     def _prove(self, data: bytes, bit: int, low: int, anchor: Mark) -> Boundary | None:
         """Is `bit` of `data` a block start? If the stream decodes from there to the known contents."""
-        shifted = _shifted(data, bit)
+        stream = _resumed(data, bit)
         try:
             blind = isal_zlib.decompressobj(-15, zdict=bytes(WINDOW))
-            size = len(blind.decompress(shifted))
+            size = len(blind.decompress(stream))
         except BROKEN:
             return None
         if size == 0 or blind.eof != (anchor == self._end):
@@ -129,15 +130,15 @@ class BlockFinder:
             position = anchor.inflated - size - slack
             if position < 0:
                 return None
-            if self._decodes(shifted[:512], position) and self._decodes(shifted, position):
+            if self._decodes(stream[:512], position) and self._decodes(stream, position):
                 return Boundary(position, low * 8 + bit)
         return None
 
-    def _decodes(self, shifted: bytes, position: int) -> bool:
+    def _decodes(self, stream: bytes, position: int) -> bool:
         history = self._contents(max(position - WINDOW, 0), min(position, WINDOW))
         inflater = isal_zlib.decompressobj(-15, zdict=history) if history else isal_zlib.decompressobj(-15)
         try:
-            out = inflater.decompress(shifted)
+            out = inflater.decompress(stream)
         except BROKEN:
             return False
         if position + len(out) > self._end.inflated:
@@ -145,11 +146,14 @@ class BlockFinder:
         return out == self._contents(position, len(out))
 
 
-def _shifted(data: bytes, bit: int) -> bytes:
-    """The whole bytes that start at `bit` of `data`."""
-    size = (len(data) * 8 - bit) // 8
-    number = int.from_bytes(data[bit // 8 :], "little") >> (bit % 8)
-    return (number & ((1 << (size * 8)) - 1)).to_bytes(size, "little")
+def _resumed(data: bytes, bit: int) -> bytes:
+    """Empty blocks, then `data` from `bit` on, each bit at its place in its byte.
+
+    Shifting the data instead would break stored blocks, which are aligned to bytes.
+    """
+    joint, pending = to_bit(bit % 8)
+    first = data[bit // 8] >> bit % 8 << bit % 8 | pending
+    return joint + bytes([first]) + data[bit // 8 + 1 :]
 
 
 def _candidates(data: bytes, size: int) -> list[int]:

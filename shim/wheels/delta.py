@@ -173,9 +173,7 @@ def prefix_crc32(file: RandomFile, size: int) -> int:
     return crc
 
 
-def plan_undo(
-    layout: Layout, *, levels: Mapping[str, int | None] | None = None, sha256: str | None = None
-) -> UndoData:
+def plan_undo(layout: Layout, *, levels: Mapping[str, int | None] | None = None) -> UndoData:
     """Plan the reverse data of a patched wheel; made for the `late` argument of `write_wheel`::
 
         def late(layout: Layout) -> dict[str, bytes]:
@@ -190,7 +188,6 @@ def plan_undo(
         layout: the patched wheel so far.
         levels: results of `find_level` that are known already (run beside other work), by path. Without one,
             changed members that could not be spliced are searched here, if they are not too large.
-        sha256: of the original archive, if it is known; else it is computed.
 
     Raises:
         ArchiveError: broken contents of the source.
@@ -223,7 +220,7 @@ def plan_undo(
     return UndoData(
         name=layout.source.path.name,
         size=file.size,
-        sha256=sha256 or file.sha256(),
+        sha256=layout.source_sha256,
         prefix_size=layout.size,
         prefix_crc32=crc,
         operations=tuple(operations),

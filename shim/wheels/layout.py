@@ -29,6 +29,9 @@ class Layout:
     """The output so far: all members but those that depend on it, RECORD and the central directory."""
 
     source: WheelArchive
+    source_sha256: str
+    """Of the whole source, hexadecimal digits."""
+
     size: int
     """Bytes written so far."""
 

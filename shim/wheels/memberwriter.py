@@ -117,19 +117,20 @@ class MemberWriter:
             content = prepared.content
             self._append(new, lambda: self._write_all(self._deflate(content, 0, content.size, final=True)))
 
-    def add(self, member: Member, data: bytes) -> None:
+    def add(self, member: Member, data: bytes, *, store: bool = False) -> None:
         """Append a new member: deflated when that helps, else stored.
 
         Args:
             member: name, times and mode; sizes, CRC-32 and method are filled in.
             data: its contents.
+            store: store it in any case.
         """
         with Content(data) as content:
             digest = content.digest()
-            packed = b"".join(self._deflate(content, 0, content.size, final=True))
-        small = len(packed) < len(data)
-        new = replace(member, size=len(data), crc32=digest.crc32, method=DEFLATED if small else STORED)
-        self._append(new, lambda: self._output.write(packed if small else data))
+            packed = b"" if store else b"".join(self._deflate(content, 0, content.size, final=True))
+        deflated = not store and len(packed) < len(data)
+        new = replace(member, size=len(data), crc32=digest.crc32, method=DEFLATED if deflated else STORED)
+        self._append(new, lambda: self._output.write(packed if deflated else data))
 
     def finish(self) -> None:
         """Wait until every spliced stream has been read back.

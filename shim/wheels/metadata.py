@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.parser
 import email.policy
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ __all__ = [
     "with_build",
 ]
 
-_MAX_SIZE = 16 << 20
+_MAX_SIZE = 2 << 20
+_MAX_TAGS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +174,9 @@ def parse_wheel_file(data: bytes) -> WheelFile:
     if purelib not in ("true", "false"):
         faults.append(f"Root-Is-Purelib: expected true or false, found {fields.get('root-is-purelib')!r}")
     if not tags or not all(tag.count("-") == 2 for tag in tags):
-        faults.append(f"Tag: expected python-abi-platform, found {tags}")
+        faults.append(f"Tag: expected python-abi-platform, found {_short(tags)}")
+    elif (count := sum(_tag_count(tag) for tag in tags)) > _MAX_TAGS:
+        faults.append(f"Tag: expected at most {_MAX_TAGS} tags, found {count}")
     if faults:
         raise InputError("; ".join(faults), hint="fetch the wheel again, or tell its publisher")
     return WheelFile(
@@ -182,6 +186,11 @@ def parse_wheel_file(data: bytes) -> WheelFile:
         tags=frozenset(one for tag in tags for one in parse_tag(tag)),
         build=fields.get("build", ""),
     )
+
+
+def _tag_count(tag: str) -> int:
+    """Tags that a compressed one such as `py2.py3-none-any` stands for, without making them."""
+    return math.prod(part.count(".") + 1 for part in tag.split("-"))
 
 
 def with_build(data: bytes, build: str) -> bytes:

@@ -29,6 +29,9 @@ _ALGORITHMS = {"sha256": 32, "sha384": 48, "sha512": 64}
 """Accepted hashes and their sizes in bytes. The specification rules out whatever is weaker than SHA-256."""
 
 _MAX_RECORD = 64 << 20
+_MAX_ROWS = 250_000
+"""More than `Limits.max_members`; a hostile RECORD could hold millions of tiny rows."""
+
 _SIGNATURES = (".jws", ".p7s")
 
 
@@ -114,6 +117,9 @@ def parse_record(text: bytes | str) -> tuple[RecordRow, ...]:
     rows = []
     issues = []
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        if number > _MAX_ROWS:
+            issues.append(RecordIssue(path=f"RECORD line {number}", text=f"more than {_MAX_ROWS} rows"))
+            break
         if not line:
             continue
         try:

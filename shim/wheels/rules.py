@@ -6,6 +6,7 @@ import re
 import stat
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from shim.wheels import zipformat
 from shim.wheels.directory import CentralRecord
@@ -31,6 +32,9 @@ _METHODS = {
     98: "ppmd",
     99: "AES encryption",
 }
+_MAX_NAME = 4096
+"""Longest path of Linux."""
+
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ESCAPE_HINT = "do not install it: an installer might write outside the environment"
@@ -80,6 +84,8 @@ def _check_path(record: CentralRecord, name: str) -> Iterator[Fault]:
     reason = ""
     if not name:
         reason = "the name is empty"
+    elif len(record.raw_name) > _MAX_NAME:
+        reason = f"the name is longer than {_MAX_NAME} bytes"
     elif _CONTROL.search(name):
         reason = "the name holds a control character"
     elif name.startswith("/"):
@@ -207,7 +213,6 @@ def check_names(records: Sequence[CentralRecord], names: Sequence[str], limits: 
     """Names that would be written over each other: duplicates, case clashes, a file that is also a folder."""
     exact: set[str] = set()
     folded: dict[str, str] = {}
-    folders: set[str] = set()
     for record, name in zip(records, names, strict=True):
         path = name.removesuffix("/")
         other = folded.setdefault(path.casefold(), path)
@@ -223,12 +228,8 @@ def check_names(records: Sequence[CentralRecord], names: Sequence[str], limits: 
                 hint="pass --allow-case-clash if it is only ever unpacked to case-sensitive file systems",
             )
         exact.add(path)
-        folders.add(path.rpartition("/")[0])
-    whole = {path.removesuffix("/") for path in names if not path.endswith("/")}
-    for folder in sorted(folders):
-        parent = folder
-        while parent:
-            if parent in whole:
-                yield Fault(what="the member is a file and a folder", member=parent)
-                whole.discard(parent)
-            parent = parent.rpartition("/")[0]
+    # Sorted with a slash behind each, a path stands right before what is inside it.
+    keys = sorted(f"{name}/" for name in names if not name.endswith("/"))
+    for key, following in pairwise(keys):
+        if following.startswith(key) and following != key:
+            yield Fault(what="the member is a file and a folder", member=key[:-1])

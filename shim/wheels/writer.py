@@ -112,6 +112,7 @@ def write_wheel(
         pool = stack.enter_context(_threads(threads))
         writer = MemberWriter(source, output, mode=mode, pool=pool, ahead=threads + 1)
         work = {path: _submit(pool, source, path, content) for path, content in contents.items()}
+        source_hash = pool.submit(source.file.sha256) if late is not None else None
         rows, comparisons = {}, []
         unchanged: list[Member] = []
         for member in source.members:
@@ -129,9 +130,10 @@ def write_wheel(
             rows[member.path] = _row(member.path, digest)
         writer.copy(unchanged)
         _add(writer, added, when, rows)
-        if late is not None:
+        if late is not None and source_hash is not None:
             layout = Layout(
                 source=source,
+                source_sha256=source_hash.result(),
                 size=output.position,
                 temporary=output.temporary,
                 copies=tuple(writer.copies),
@@ -142,10 +144,7 @@ def write_wheel(
             _check_names(source, record, {}, later, ())
             _add(writer, later, when, rows)
         new_rows = _record_rows(source, record, dropped, rows)
-        old_record = replace(
-            source.member(record.path), extra=b"", flags=source.member(record.path).flags & _UTF8
-        )
-        writer.add(old_record, format_record(new_rows, record.newline))
+        _add_record(writer, source, record, new_rows)
         writer.finish()
         _write_directory(output, writer.members, source.directory.comment)
         output.commit(force=force)
@@ -222,6 +221,18 @@ def _add(
         with Content(added[path]) as content:
             rows[path] = _row(path, content.digest())
         writer.add(_new_member(path, when), added[path])
+
+
+def _add_record(
+    writer: MemberWriter, source: WheelArchive, record: Record, rows: tuple[RecordRow, ...]
+) -> None:
+    member = source.member(record.path)
+    data = format_record(rows, record.newline)
+    if data == source.read(member):
+        writer.copy([member])
+    else:
+        plain = replace(member, extra=b"", flags=member.flags & _UTF8)
+        writer.add(plain, data, store=member.method == STORED)
 
 
 def _new_member(path: str, when: tuple[int, int]) -> Member:

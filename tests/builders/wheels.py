@@ -8,6 +8,7 @@ import random
 import struct
 import zipfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 WHEEL = "Wheel-Version: 1.0\nGenerator: tests (1.0)\nRoot-Is-Purelib: false\nTag: {tag}\n"
@@ -129,6 +130,7 @@ def data_span(path: Path, member: str) -> tuple[int, int]:
     return info.header_offset + 30 + name + extra, info.compress_size
 
 
+@lru_cache(maxsize=64)
 def library(seed: int, size: int) -> bytes:
     """Bytes that compress about as a shared library does: repeated runs, tables of addresses, some noise."""
     rng = random.Random(seed)
