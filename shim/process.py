@@ -283,15 +283,13 @@ def _wait_for_exit(pid: int, stop: _Stop) -> None:
 def _end_group(pid: int) -> None:
     """End every process of the group whose leader is `pid`, politely first if the leader still runs."""
     with contextlib.suppress(ProcessLookupError):
-        if not _has_exited(pid):
-            os.killpg(pid, signal.SIGTERM)
+        try:
+            if not _has_exited(pid):
+                os.killpg(pid, signal.SIGTERM)
             deadline = time.monotonic() + _GRACE
-            try:
-                while not _has_exited(pid) and time.monotonic() < deadline:
-                    time.sleep(0.005)
-            finally:  # a second Ctrl-C cuts the grace short
-                os.killpg(pid, signal.SIGKILL)
-        else:
+            while not _has_exited(pid) and time.monotonic() < deadline:
+                time.sleep(0.005)
+        finally:  # a second Ctrl-C cuts the grace short
             os.killpg(pid, signal.SIGKILL)
 
 

@@ -57,7 +57,9 @@ def ask_version(path: Path, *, name: str, origin: str) -> Tool:
 def tool_digest(tool: Tool) -> str:
     """Return 64 hexadecimal digits for this build of the tool; part of the key of all it makes.
 
-    Made of the file's hash and the banner, since the file may be a script that starts the real program.
+    Made of the file's hash; of the banner, as the file may be a script that starts the real program; and of
+    the file's name, since ptxas and nvlink write the name they were called by into their output
+    (`.note.nv.tkinfo`). One release gives the same bytes on x86-64 and aarch64, under different digests.
 
     Raises:
         ToolError: the file cannot be read.
@@ -67,4 +69,4 @@ def tool_digest(tool: Tool) -> str:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as err:
         raise ToolError(f"cannot read {tool.path}: {err.strerror}") from err
-    return make_key("tool", digest, tool.banner)
+    return make_key("tool", digest, tool.banner, tool.path.name)

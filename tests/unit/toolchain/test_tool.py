@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shim.errors import ToolError
+from shim.process import run
 from shim.toolchain import ask_version, tool_digest
 from tests.builders import kernels
 from tests.builders.fake_tools import fake_ptxas, program
@@ -58,6 +59,26 @@ def test_builds_are_told_apart_by_content_and_by_banner(tmp_path):
     assert tool_digest(ask(real)) != before
     fake_ptxas(real, "13.2.86")
     assert tool_digest(ask(wrapper)) != before
+
+
+def test_the_name_counts_and_the_place_does_not(tmp_path):
+    """ptxas writes the name it was called by into the cubin; see the next test."""
+    one, moved = fake_ptxas(tmp_path / "one" / "ptxas"), fake_ptxas(tmp_path / "two" / "ptxas")
+    renamed = fake_ptxas(tmp_path / "one" / "ptxas-13")
+    assert tool_digest(ask(one)) == tool_digest(ask(moved)) != tool_digest(ask(renamed))
+
+
+def test_a_real_ptxas_notes_its_name(tmp_path):
+    real = kernels.tool("ptxas").path
+    link = tmp_path / "another-name"
+    link.symlink_to(real)
+    (tmp_path / "k.ptx").write_bytes(kernels.ptx_text())
+    outputs = []
+    for program_path in (real, link):
+        run([program_path, "-arch=sm_121", "-o", "k.cubin", "k.ptx"], cwd=tmp_path).check()
+        outputs.append((tmp_path / "k.cubin").read_bytes())
+    assert b"\0ptxas\0" in outputs[0]
+    assert outputs[0] == outputs[1] or b"\0another-name\0" in outputs[1], "a script in between hides the name"
 
 
 def test_a_tool_that_vanished(tmp_path):
