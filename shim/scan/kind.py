@@ -76,7 +76,7 @@ def _source(name: str, source: Source, use: GpuUse | None) -> Kind:
 def _placeholder(source: Source, binaries: Sequence[DeviceCode], use: GpuUse | None) -> Kind | None:
     content = [file for file in source.files if ".dist-info/" not in file.path]
     size = sum(file.size for file in content)
-    if binaries or size >= (_EMPTY_KNOWN if use else _EMPTY):
+    if binaries or size >= (_EMPTY_KNOWN if use is GpuUse.BINARY else _EMPTY):
         return None
     what = f"{plural(len(content), 'file')}, {size_text(size)} in all" if content else "no files of its own"
     return Kind(
