@@ -57,6 +57,7 @@ CTRANSLATE2 = Wheel(
 
 CUFFT_LIBRARY = "nvidia/cu13/lib/libcufft.so.12"
 FA2_LIBRARY = "vllm/vllm_flash_attn/_vllm_fa2_C.abi3.so"
+CTRANSLATE2_LIBRARY = "ctranslate2.libs/libctranslate2-a7a60d30.so.4.8.5"
 
 
 def cache() -> Path:

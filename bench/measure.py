@@ -62,6 +62,27 @@ def run_program(argv: Sequence[str | Path], *, codes: Sequence[int] = (0,), cwd:
     return Usage(output=done.stdout, **report)
 
 
+class OtherLoad:
+    """Core seconds that programs other than this one and its children used since it was made (Linux).
+
+    On a shared machine wall time says little about a stage that wants all cores; what others left of them does.
+    """
+
+    def __init__(self) -> None:
+        self._start = self._others()
+
+    def seconds(self) -> float:
+        """So far."""
+        return max(self._others() - self._start, 0.0)
+
+    @staticmethod
+    def _others() -> float:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        user, nice, system, _, _, irq, softirq, steal = (int(field) for field in fields[:8])
+        own = sum(os.times()[:4])
+        return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - own
+
+
 def time_call(function: Callable[[], object]) -> float:
     """Seconds one call takes."""
     started = time.perf_counter()

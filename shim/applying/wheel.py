@@ -235,7 +235,7 @@ def _write(job: _Job, plan: Plan, done: PatchedFiles, folder: Path, clock: _Cloc
         job.options.limits,
     )
     clock.lap("verify")
-    dest, undo = _publish(draft, job.where, written)
+    dest, undo = _publish(draft, job.where)
     return PatchResult(
         outcome=Outcome.PATCHED,
         plan=plan,
@@ -288,10 +288,10 @@ def _write_draft(job: _Job, plan: Plan, done: PatchedFiles, draft: Path, build: 
     )
 
 
-def _publish(draft: Path, where: Destination, written: WrittenWheel) -> tuple[Path, Path | None]:
+def _publish(draft: Path, where: Destination) -> tuple[Path, Path | None]:
     """Move the verified wheel into place, its side-car first: a wheel that cannot be undone must not appear."""
     dest = where.folder / draft.name
-    if dest.exists() and not where.force and sha256_of(dest) != written.sha256:
+    if dest.exists() and not where.force and sha256_of(dest) != sha256_of(draft):
         raise InputError(f"{dest} exists and is another file", hint="choose another folder with -o, or use --force")
     undo = side_car(draft)
     moved = undo.replace(side_car(dest)) if undo.exists() else None

@@ -55,7 +55,7 @@ _PARTLY = 1
 @limit_options
 @verbose_option
 @click.pass_context
-def command(ctx: click.Context, subject: str, form: str, **values: Any) -> int:
+def command(ctx: click.Context, /, subject: str, form: str, **values: Any) -> int:
     """Compile the PTX in a wheel ahead of time and add the machine code to its libraries.
 
     The result is written to the folder of -o (default: the current one) and verified before it appears there; the
