@@ -62,7 +62,8 @@ def scan_environment(prefix: Path, options: ScanOptions, *, root: Path | None = 
 
 
 def _scan(distribution: Distribution, options: ScanOptions, findings: list[Finding], cache: _Cache) -> WheelReport:
-    scan = scan_distribution(distribution, options)
+    # Without device code only those known to have GPU builds are reported: no use to search the others for signs.
+    scan = scan_distribution(distribution, options, explain=gpu_use(distribution.name) is GpuUse.BINARY)
     if scan.errors:
         findings.extend(_unreadable(distribution, error) for error in scan.errors)
     else:
