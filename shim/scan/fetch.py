@@ -12,13 +12,13 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shim.errors import InputError, ToolError, UsageError
 from shim.process import Completed, run
 from shim.store.folder import cache_root, private_folder
+from shim.toolchain.pip import pip_command
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -92,20 +92,6 @@ def fetch(requirement: Requirement, *, machine: str | None, python: str | None, 
     return Fetched(path=kept, note=_note(kept, machine))
 
 
-def pip_command() -> list[str]:
-    """How to call pip.
-
-    Raises:
-        ToolError: there is none.
-    """
-    if find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip"]
-    found = shutil.which("pip") or shutil.which("pip3")
-    if found is None:
-        raise ToolError("pip was not found, which fetches packages", hint=f"run: {sys.executable} -m ensurepip")
-    return [found]
-
-
 def platform_tags(machine: str) -> tuple[str, ...]:
     """Platform tags that a Linux machine takes, best first; pip does not expand the newer ones by itself."""
     tags = []
@@ -117,7 +103,7 @@ def platform_tags(machine: str) -> tuple[str, ...]:
 
 
 def _command(requirement: Requirement, machine: str | None, python: str | None, folder: Path) -> list[str]:
-    command = [*pip_command(), "download", "--only-binary=:all:", "--no-deps", "--no-input", "--progress-bar=off"]
+    command = [*pip_command(str(requirement)), "download", "--only-binary=:all:", "--no-deps", "--no-input", "--progress-bar=off"]
     command += ["--disable-pip-version-check", "--dest", str(folder)]
     for tag in platform_tags(machine) if machine else ():
         command += ["--platform", tag]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from shim.errors import InputError, ToolError
 from shim.process import run
 from shim.scan.index_page import IndexFile, parse_page
+from shim.toolchain.pip import pip_command
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -42,9 +43,7 @@ def fetch_sdist(requirement: Requirement, *, python: str | None, folder: Path) -
         ToolError: no index answers, or pip cannot say which there are.
         InputError: the file is not the one that the index describes.
     """
-    from shim.scan.fetch import pip_command
-
-    settings = pip_settings(pip_command())
+    settings = pip_settings(pip_command(str(requirement)))
     context = _context(settings)
     best = choose(_listed(requirement.name, settings, context), requirement, python=python)
     return None if best is None else _download(best, folder, context)

@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import importlib.util
 import os
 import platform
 import shutil
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +20,7 @@ from shim.errors import ToolError
 from shim.process import run
 from shim.store import cache_root, private_folder
 from shim.toolchain.pins import Pin, WheelFile, own_pins
+from shim.toolchain.pip import pip_command
 from shim.toolchain.tool import Tool, ask_version
 
 OFFLINE = "SHIM_OFFLINE"
@@ -128,7 +127,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _download(pin: Pin, wheel: WheelFile, work: Path) -> Path:
     options = ("--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--quiet")
-    done = run([*_pip(pin), "download", *options, "--dest", work, pin.requirement], timeout=_FETCH_SECONDS)
+    done = run([*pip_command(pin.requirement), "download", *options, "--dest", work, pin.requirement], timeout=_FETCH_SECONDS)
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or [f"pip ended with {done.ending}"]
         raise ToolError(
@@ -148,18 +147,6 @@ def _download(pin: Pin, wheel: WheelFile, work: Path) -> Path:
             hint="check the index pip uses (pip config list); the file was not unpacked",
         )
     return path
-
-
-def _pip(pin: Pin) -> tuple[str, ...]:
-    """The user's pip: that of the running Python, else a `pip` on PATH. uv has no command that downloads."""
-    if importlib.util.find_spec("pip") is not None:
-        return (sys.executable, "-m", "pip")
-    if program := shutil.which("pip") or shutil.which("pip3"):
-        return (program,)
-    raise ToolError(
-        f"{pin.requirement} is needed, and there is no pip to fetch it with",
-        hint=f"install it (uv pip install '{pin.requirement}'), or pip (uv pip install pip)",
-    )
 
 
 def _unpack(wheel: Path, pin: Pin, folder: Path) -> None:
