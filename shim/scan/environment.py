@@ -15,7 +15,7 @@ from shim.errors import InputError
 from shim.model import EnvironmentReport, Finding, Severity, WheelReport
 from shim.scan.codec import decode, encode
 from shim.scan.installed import Distribution, distributions, owned_files, scan_distribution
-from shim.scan.known import gpu_use
+from shim.scan.known import GpuUse, gpu_use
 from shim.scan.options import ScanOptions
 from shim.scan.sources import is_candidate
 from shim.store.folder import cache_root, private_folder
@@ -49,7 +49,7 @@ def scan_environment(prefix: Path, options: ScanOptions, *, root: Path | None = 
         except InputError as error:
             findings.append(_unreadable(distribution, error))
             continue
-        if report.libraries or gpu_use(distribution.name) is not None:
+        if report.libraries or gpu_use(distribution.name) is GpuUse.BINARY:
             packages.append(report)
     return EnvironmentReport(
         prefix=str(prefix),
@@ -62,7 +62,8 @@ def scan_environment(prefix: Path, options: ScanOptions, *, root: Path | None = 
 
 
 def _scan(distribution: Distribution, options: ScanOptions, findings: list[Finding], cache: _Cache) -> WheelReport:
-    scan = scan_distribution(distribution, options)
+    # Without device code only those known to have GPU builds are reported: no use to search the others for signs.
+    scan = scan_distribution(distribution, options, explain=gpu_use(distribution.name) is GpuUse.BINARY)
     if scan.errors:
         findings.extend(_unreadable(distribution, error) for error in scan.errors)
     else:

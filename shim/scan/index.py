@@ -121,6 +121,7 @@ def _project(url: str, context: ssl.SSLContext) -> tuple[IndexFile, ...]:
             content = answer.read(_PAGE_LIMIT)
             return parse_page(answer.geturl(), content, answer.headers.get("content-type", ""))
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code in (404, 410):
             return ()
         raise ToolError(f"{_public(url)}: the index answered {error.code} {error.reason}") from error
@@ -181,6 +182,8 @@ def _download(file: IndexFile, folder: Path, context: ssl.SSLContext) -> Path:
             with _open(file.url, context) as answer, path.open("wb") as out:
                 shutil.copyfileobj(answer, out, 1 << 20)
     except (OSError, HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise ToolError(f"{_public(file.url)}: could not be fetched: {error}") from error
     with path.open("rb") as stream:
         while piece := stream.read(1 << 20):

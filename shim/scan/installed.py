@@ -90,8 +90,11 @@ def default_prefix(environment: dict[str, str] | None = None) -> Path:
     return Path(active or sys.prefix)
 
 
-def scan_distribution(distribution: Distribution, options: ScanOptions) -> PackageScan:
+def scan_distribution(distribution: Distribution, options: ScanOptions, *, explain: bool = True) -> PackageScan:
     """Judge what RECORD lists. Files that cannot be read are in the result's errors.
+
+    Args:
+        explain: find out what a distribution without device code is.
 
     Raises:
         InputError: RECORD is missing or malformed.
@@ -103,6 +106,7 @@ def scan_distribution(distribution: Distribution, options: ScanOptions) -> Packa
         version=distribution.version,
         file=str(distribution.dist_info),
         size=sum(file.size for file in source.files),
+        explain=explain,
         required=lambda machine: _required(distribution, machine),
     )
     return scan_package(identity, source, options)

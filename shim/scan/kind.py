@@ -33,11 +33,9 @@ def kind_of(name: str, subject: Subject, source: Source, binaries: Sequence[Devi
 
     Args:
         name: of the distribution.
-        subject: single files and folders are not looked into for more than their code.
+        subject: what the package is; sources are judged by what they would become.
         binaries: its ELF files, as read.
     """
-    if subject is Subject.FILE:
-        return _nothing(binaries)
     use = gpu_use(name)
     if subject is Subject.SDIST:
         return _source(name, source, use)
@@ -45,11 +43,12 @@ def kind_of(name: str, subject: Subject, source: Source, binaries: Sequence[Devi
         _placeholder(source, binaries, use)
         or _cpu_only(name, source, binaries, use)
         or _at_runtime(name, source, binaries, use)
-        or _nothing(binaries)
+        or no_device_code(binaries)
     )
 
 
-def _nothing(binaries: Sequence[DeviceCode]) -> Kind:
+def no_device_code(binaries: Sequence[DeviceCode]) -> Kind:
+    """What is said of a package that shows no sign of the GPU."""
     return Kind(
         grade=Grade.NO_DEVICE_CODE,
         headline="Holds no code for any GPU, and shows no sign that it should.",
@@ -61,7 +60,7 @@ def _nothing(binaries: Sequence[DeviceCode]) -> Kind:
 def _source(name: str, source: Source, use: GpuUse | None) -> Kind:
     sources = cuda_sources(source.files)
     if not sources and use is None:
-        return _nothing(())
+        return no_device_code(())
     evidence = [f"{plural(len(sources), 'CUDA source')}, such as {sources[0]}"] if sources else []
     if use is not None:
         evidence.append(f"{name} is known to use the GPU")
@@ -76,7 +75,7 @@ def _source(name: str, source: Source, use: GpuUse | None) -> Kind:
 def _placeholder(source: Source, binaries: Sequence[DeviceCode], use: GpuUse | None) -> Kind | None:
     content = [file for file in source.files if ".dist-info/" not in file.path]
     size = sum(file.size for file in content)
-    if binaries or size >= (_EMPTY_KNOWN if use else _EMPTY):
+    if binaries or size >= (_EMPTY_KNOWN if use is GpuUse.BINARY else _EMPTY):
         return None
     what = f"{plural(len(content), 'file')}, {size_text(size)} in all" if content else "no files of its own"
     return Kind(

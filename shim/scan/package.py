@@ -30,6 +30,7 @@ class Identity:
 
     Attributes:
         file: as the user named it.
+        explain: find out what a package without device code is, which means to search its files for signs.
         tags: platform tags, () where there are none.
         required: gives the normalised names of the distributions it depends on, on a processor (None: on the one
             shim runs on); asked only when it matters.
@@ -40,6 +41,7 @@ class Identity:
     version: str
     file: str
     size: int
+    explain: bool = True
     tags: tuple[str, ...] = ()
     required: Callable[[str | None], Collection[str]] = lambda machine: ()
 
@@ -126,9 +128,13 @@ def _verdict(
     if reports:
         verdict = judge(reports, options.target)
         return verdict, headline(reports, verdict)
-    from shim.scan.kind import kind_of
+    from shim.scan.kind import kind_of, no_device_code
 
-    kind = kind_of(identity.name, identity.subject, source, tuple(read.codes.values()))
+    binaries = tuple(read.codes.values())
+    if identity.explain and identity.subject is not Subject.FILE:
+        kind = kind_of(identity.name, identity.subject, source, binaries)
+    else:
+        kind = no_device_code(binaries)
     verdict = Verdict(target=options.target, grade=kind.grade, reasons=kind.reasons, confidence=kind.confidence)
     return verdict, kind.headline
 

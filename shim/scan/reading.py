@@ -38,10 +38,18 @@ def read_device_code(source: Source, label: str, options: ScanOptions) -> CodeRe
     errors: dict[str, InputError] = {}
 
     def read(file: SourceFile) -> None:
+        seen = 0
+
+        def step(count: int) -> None:
+            nonlocal seen
+            seen += count
+            meter(count)
+
         try:
-            codes[file.path] = source.device_code(file, meter)
+            codes[file.path] = source.device_code(file, step)
         except InputError as error:
             errors[file.path] = error
+        meter(file.size - seen)
 
     if options.jobs <= 1 or len(candidates) <= 1:
         for file in candidates:
