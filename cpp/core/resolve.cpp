@@ -199,6 +199,9 @@ void note_unknown(Report& report, const SectionIndex& sections) {
       if (from < to) report.unknown.push_back({from, to - from, s->name});
     };
     auto c = std::ranges::lower_bound(report.containers, s->offset, {}, [](const auto& one) { return one.found.offset; });
+    if (c != report.containers.begin() && (c - 1)->found.offset + (c - 1)->found.size > s->offset) {
+      throw ParseError(s->name + ": starts inside a fatbin container", (c - 1)->found.offset);
+    }
     for (; c != report.containers.end() && c->found.offset < end; ++c) {
       add(std::min(c->found.zeros_before, c->found.offset));
       from = std::max(c->found.first_nonzero_after, c->found.offset + c->found.size);

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::size_t kLook = 192;              // bytes from a candidate on that settle what it is
 constexpr std::size_t kRefill = 2 * kEntryHeaderLimit;
+constexpr std::uint64_t kCopies = 2;             // of a container: the search has one, the report another
 constexpr std::uint64_t kCubinKeep = 4u << 20;
 constexpr std::uint64_t kSmallCubin = 4096;     // could be a cubin without any kernel
 constexpr std::uint64_t kSmallPtx = 512;        // could be a module without any .entry
@@ -273,14 +274,14 @@ bool Search::read_entry(Bytes window, std::size_t& at, bool last) {
   }
   if (state_ == State::kEntry) {
     for (auto e = current_.entries.rbegin(); e != current_.entries.rend() && e->offset == offset; ++e) {
-      charge(sizeof(Entry) + e->name.size() + e->options.size() + e->compat.size(), offset);
+      charge(kCopies * (sizeof(Entry) + e->name.size() + e->options.size() + e->compat.size()), offset);
     }
   }
   return true;
 }
 
 void Search::end_container() {
-  charge(sizeof(FoundContainer), current_.offset);
+  charge(kCopies * sizeof(FoundContainer), current_.offset);
   state_ = State::kSearch;
   current_.first_nonzero_after = file_size_;
   containers.push_back(std::move(current_));
