@@ -61,7 +61,7 @@ bool is_cut_off(const Windows& file) {
   const Bytes head = file.view(0, have, "ELF header");
   const auto machine = load<std::uint16_t>(head.data() + offsetof(Elf64_Ehdr, e_machine));
   if (load<std::uint8_t>(head.data() + EI_CLASS) != ELFCLASS64) return false;
-  if (machine != EM_X86_64 && machine != EM_AARCH64) return false;
+  if (machine != EM_X86_64 && machine != EM_AARCH64 && machine != kMachineCuda) return false;
   if (have < header_size) return true;
   const auto shoff = load<std::uint64_t>(head.data() + offsetof(Elf64_Ehdr, e_shoff));
   const auto count = load<std::uint16_t>(head.data() + offsetof(Elf64_Ehdr, e_shnum));

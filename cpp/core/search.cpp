@@ -1,5 +1,7 @@
 #include "search.hpp"
 
+#include "cubin.hpp"
+
 #include <algorithm>
 #include <optional>
 
@@ -16,7 +18,6 @@ constexpr std::uint64_t kSmallPtx = 512;        // could be a module without any
 constexpr std::uint32_t kElfMagic = 0x464C457F;
 constexpr std::uint64_t kCubinIdentOld = 0x3301010200000000;  // 64-bit, little-endian, OSABI 0x33
 constexpr std::uint64_t kCubinIdentNew = 0x4101010200000000;  // OSABI 0x41
-constexpr std::uint16_t kMachineCuda = 190;
 
 // The first 8-byte aligned place (by file offset) in [from, to) that starts with one of the three magics.
 std::size_t next_magic(Bytes window, std::uint64_t base, std::size_t from, std::size_t to) {
