@@ -146,7 +146,7 @@ def test_magic() -> None:
 
 
 def test_broken_container_without_wrapper_or_section_is_no_container() -> None:
-    """In plain data the magic can stand by chance: what does not add up there is not taken for a container."""
+    """In plain data the magic can stand by chance: what does not add up there is no container."""
     bad = Code(data=poke(CONTAINER, FIRST + 4, "<I", 0), section=".data.rel", version=0)
     code = read_stream(hostfile.shared([bad, Code(data=CONTAINER)]).data)
     assert [c.section for c in code.containers] == [".nv_fatbin"]
