@@ -2,8 +2,8 @@
 
     python cpp/fuzz/make_corpus.py [FOLDER]
 
-Every file is made by tests/builders, so each byte of it is known; none is longer than 4 KiB. The last two bytes
-of `scan`, `fatbin` and `ar` inputs choose chunk sizes and file name (cpp/fuzz/fuzz.hpp).
+Every file is made by tests/builders, so each byte of it is known; none is longer than 4 KiB. The last
+two bytes of `scan`, `fatbin` and `ar` inputs choose chunk sizes and file name (cpp/fuzz/fuzz.hpp).
 """
 
 from __future__ import annotations
