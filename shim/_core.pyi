@@ -8,9 +8,7 @@ from typing_extensions import Buffer
 class ParseError(ValueError):
     """args = (message, offset in the file)."""
 
-_Entry = tuple[
-    int, int, int, int, int, int, int, int, int, int, bytes, bytes, bytes, bytes, tuple[int, int] | None
-]
+_Entry = tuple[int, int, int, int, int, int, int, int, int, int, bytes, bytes, bytes, bytes, tuple[int, int] | None]
 
 class Report:
     @property

@@ -290,11 +290,7 @@ def sorted_archs(archs: Iterable[Arch]) -> tuple[Arch, ...]:
 
 
 def _unproven(image: ImageTraits, device: ComputeCapability) -> bool:
-    if (
-        image.arch is None
-        or image.arch.capability.major < _FIRST_MAJOR_WITH_FASTPATH
-        or image.has_code is False
-    ):
+    if image.arch is None or image.arch.capability.major < _FIRST_MAJOR_WITH_FASTPATH or image.has_code is False:
         return False
     if image.fastpath_mask is None:
         return True

@@ -153,6 +153,7 @@ class LibraryReport:
         files: 1, or how many files the set has.
         fits: containers (or loose images) by what the target makes of them; zero counts are left out.
         other_arch_only: nothing in it loads and all of it is for other GPU families, so it lowers no wheel.
+        static: a .a or .o file, which nothing loads as it is.
         device_code_bytes, dead_bytes: as stored; dead is what the target never loads.
     """
 
@@ -161,6 +162,7 @@ class LibraryReport:
     machine: str
     size: int
     files: int
+    static: bool
     grade: Grade
     other_arch_only: bool
     reasons: tuple[str, ...]
@@ -183,7 +185,7 @@ class LibraryReport:
     def decides(self) -> bool:
         """Whether the library bears on the verdict of the whole."""
         taken = self.alternative is None or self.alternative.decides
-        return taken and not self.other_arch_only and self.grade.on_scale
+        return taken and not self.static and not self.other_arch_only and self.grade.on_scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +195,8 @@ class WheelReport:
     Attributes:
         name, version: of the distribution; the file name and "" where there is none.
         file: path, or the distribution's name.
+        platforms: what its tags, or its ELF files, are for; glibc: the oldest that will do, "" when unknown.
+        cuda: CUDA majors whose libraries it links.
         sha256: of the file, "" when it was not computed.
         headline: the verdict in words to act on.
         timings: seconds by phase.
@@ -206,6 +210,9 @@ class WheelReport:
     sha256: str
     verdict: Verdict
     headline: str
+    platforms: tuple[str, ...]
+    glibc: str
+    cuda: tuple[int, ...]
     libraries: tuple[LibraryReport, ...]
     findings: tuple[Finding, ...]
     timings: Mapping[str, float] = field(default_factory=dict)

@@ -10,9 +10,9 @@
 
 namespace py = pybind11;
 
-void register_rewrite(py::module_& m);  // rewrite.cpp
-
 namespace shim {
+
+void register_rewrite(py::module_& m);  // rewrite.cpp
 
 namespace {
 
@@ -177,5 +177,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.doc() = "Readers and writers of GPU code in files. Use shim.devicecode, its typed face.";
   shim::register_errors(m);
   shim::register_scan(m);
-  register_rewrite(m);
+  shim::register_rewrite(m);
 }

@@ -9,9 +9,9 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <vector>
 
+#include "bindings.hpp"
 #include "elf_dynamic.hpp"
 #include "elf_slots.hpp"
 #include "entry.hpp"
@@ -19,151 +19,132 @@
 
 namespace py = pybind11;
 
+namespace shim {
+
 namespace {
-
-// A contiguous buffer, held for as long as the core reads it (the GIL may be released meanwhile).
-class HeldBuffer {
- public:
-  explicit HeldBuffer(const py::handle& object) {
-    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
-  }
-  ~HeldBuffer() { PyBuffer_Release(&view_); }
-  HeldBuffer(const HeldBuffer&) = delete;
-  HeldBuffer& operator=(const HeldBuffer&) = delete;
-
-  shim::Bytes bytes() const { return {static_cast<const std::byte*>(view_.buf), static_cast<std::size_t>(view_.len)}; }
-
- private:
-  Py_buffer view_{};
-};
 
 py::bytes to_bytes(const std::vector<std::byte>& data) {
   return {reinterpret_cast<const char*>(data.data()), data.size()};
 }
 
-shim::Piece to_piece(const py::handle& object, std::deque<HeldBuffer>& held) {
-  if (PyObject_CheckBuffer(object.ptr()) != 0) return held.emplace_back(object).bytes();
+// A bytes-like object, (offset, size) of the source, or a path.
+Piece to_piece(const py::handle& object, std::deque<BufferView>& held) {
+  if (py::isinstance<py::buffer>(object)) return held.emplace_back(object.cast<py::buffer>()).bytes();
   if (py::isinstance<py::tuple>(object)) {
     const auto [offset, size] = object.cast<std::pair<std::uint64_t, std::uint64_t>>();
-    return shim::SourceRange{offset, size};
+    return SourceRange{offset, size};
   }
-  return shim::WholeFile{object.cast<std::filesystem::path>().string()};
+  return WholeFile{object.cast<std::filesystem::path>().string()};
 }
 
-std::vector<shim::ContainerEdit> to_edits(const py::sequence& edits, std::deque<HeldBuffer>& held) {
-  std::vector<shim::ContainerEdit> out;
+std::vector<ContainerEdit> to_edits(const py::sequence& edits, std::deque<BufferView>& held) {
+  std::vector<ContainerEdit> out;
   for (const py::handle edit : edits) {
-    const auto [wrappers, pieces] = edit.cast<std::pair<py::object, py::sequence>>();
-    shim::ContainerEdit& added = out.emplace_back();
-    if (py::isinstance<py::int_>(wrappers)) {
-      added.wrappers = {wrappers.cast<std::uint64_t>()};
-    } else {
-      added.wrappers = wrappers.cast<std::vector<std::uint64_t>>();
-    }
+    const auto [wrappers, pieces] = edit.cast<std::pair<std::vector<std::uint64_t>, py::sequence>>();
+    ContainerEdit& added = out.emplace_back();
+    added.wrappers = wrappers;
     for (const py::handle piece : pieces) added.pieces.push_back(to_piece(piece, held));
   }
   return out;
 }
 
-shim::AppendResult append_containers(const std::filesystem::path& src, const std::filesystem::path& dst,
-                                     const py::sequence& edits) {
-  std::deque<HeldBuffer> held;
+AppendResult py_append_containers(const std::filesystem::path& src, const std::filesystem::path& dst,
+                                  const py::sequence& edits) {
+  std::deque<BufferView> held;
   const auto parsed = to_edits(edits, held);
   const py::gil_scoped_release release;
-  return shim::append_containers(src.string(), dst.string(), parsed);
+  return append_containers(src.string(), dst.string(), parsed);
 }
 
-void restore_file(const std::filesystem::path& patched, const std::filesystem::path& dst, std::uint64_t size,
-                  const py::sequence& undo) {
-  std::vector<shim::ByteEdit> edits;
+void py_restore_file(const std::filesystem::path& patched, const std::filesystem::path& dst, std::uint64_t size,
+                     const py::sequence& undo) {
+  std::vector<ByteEdit> edits;
   for (const py::handle edit : undo) {
-    const auto [offset, original] = edit.cast<std::pair<std::uint64_t, py::object>>();
-    const HeldBuffer buffer(original);
+    const auto [offset, original] = edit.cast<std::pair<std::uint64_t, py::buffer>>();
+    const BufferView buffer(original);
     edits.push_back({offset, {buffer.bytes().begin(), buffer.bytes().end()}});
   }
   const py::gil_scoped_release release;
-  shim::restore_file(patched.string(), dst.string(), size, edits);
+  restore_file(patched.string(), dst.string(), size, edits);
 }
 
-py::bytes make_entry(std::uint16_t kind, std::uint32_t arch, const std::string& suffix, const py::object& image,
-                     const py::object& compressed, const std::string& name, const std::string& options, bool debug) {
-  if (kind != 1 && kind != 2) throw py::value_error("entry: kind must be 1 (PTX) or 2 (cubin)");
+py::bytes py_make_entry(std::uint16_t kind, std::uint32_t arch, const std::string& suffix, const py::buffer& image,
+                        const std::optional<py::buffer>& compressed, const std::string& name,
+                        const std::string& options, bool debug) {
   if (suffix.size() > 1) throw py::value_error("entry: suffix must be 'a', 'f' or ''");
-  const HeldBuffer held(image);
-  std::optional<HeldBuffer> held_compressed;
-  shim::EntrySpec spec;
-  spec.kind = static_cast<shim::EntryKind>(kind);
+  const BufferView held(image);
+  std::optional<BufferView> held_compressed;
+  EntrySpec spec;
+  spec.kind = kind;
   spec.arch = arch;
   spec.suffix = suffix.empty() ? '\0' : suffix.front();
   spec.image = held.bytes();
-  if (!compressed.is_none()) spec.compressed = held_compressed.emplace(compressed).bytes();
+  if (compressed) spec.compressed = held_compressed.emplace(*compressed).bytes();
   spec.name = name;
   spec.options = options;
   spec.debug = debug;
   std::vector<std::byte> entry;
   {
     const py::gil_scoped_release release;
-    entry = shim::make_entry(spec);
+    entry = make_entry(spec);
   }
   return to_bytes(entry);
 }
 
-py::bytes make_container(const py::sequence& entries) {
-  std::deque<HeldBuffer> held;
-  std::vector<shim::Bytes> parts;
-  for (const py::handle entry : entries) parts.push_back(held.emplace_back(entry).bytes());
-  return to_bytes(shim::make_container(parts));
+py::bytes py_make_container(const py::sequence& entries) {
+  std::deque<BufferView> held;
+  std::vector<Bytes> parts;
+  for (const py::handle entry : entries) parts.push_back(held.emplace_back(entry.cast<py::buffer>()).bytes());
+  return to_bytes(make_container(parts));
 }
 
-std::vector<std::tuple<std::uint64_t, std::string, std::uint64_t>> elf_slots(const py::object& image,
-                                                                            const std::vector<std::uint64_t>& slots) {
-  const HeldBuffer held(image);
+std::vector<std::tuple<std::uint64_t, std::string, std::uint64_t>> elf_slots(const py::buffer& image,
+                                                                             const std::vector<std::uint64_t>& slots) {
+  const BufferView held(image);
   const py::gil_scoped_release release;
-  const auto file = shim::Windows::whole(held.bytes());
-  const auto elf = shim::parse_elf(file);
+  const auto file = Windows::whole(held.bytes());
+  const auto elf = parse_elf(file);
   std::vector<std::tuple<std::uint64_t, std::string, std::uint64_t>> out;
-  for (const auto& slot : shim::resolve_slots(file, elf, shim::read_dynamic(file, elf), slots))
-    out.emplace_back(slot.target, shim::slot_kind_name(slot.how), slot.rela_file_offset);
+  for (const auto& slot : resolve_slots(file, elf, read_dynamic(file, elf), slots))
+    out.emplace_back(slot.target, slot_kind_name(slot.how), slot.rela_file_offset);
   return out;
 }
 
-std::vector<std::tuple<std::uint32_t, std::uint64_t>> elf_object_slots(const py::object& image, std::uint32_t section,
-                                                                      const std::vector<std::uint64_t>& slots) {
-  const HeldBuffer held(image);
+std::vector<std::tuple<std::uint32_t, std::uint64_t>> elf_object_slots(const py::buffer& image, std::uint32_t section,
+                                                                       const std::vector<std::uint64_t>& slots) {
+  const BufferView held(image);
   const py::gil_scoped_release release;
-  const auto file = shim::Windows::whole(held.bytes());
-  const auto elf = shim::parse_elf(file);
+  const auto file = Windows::whole(held.bytes());
+  const auto elf = parse_elf(file);
   std::vector<std::tuple<std::uint32_t, std::uint64_t>> out;
-  for (const auto& slot : shim::resolve_object_slots(file, elf, section, slots))
+  for (const auto& slot : resolve_object_slots(file, elf, section, slots))
     out.emplace_back(slot.section, slot.offset);
   return out;
 }
 
-py::tuple elf_needs(const py::object& image) {
-  const HeldBuffer held(image);
-  const auto file = shim::Windows::whole(held.bytes());
-  const auto dynamic = shim::read_dynamic(file, shim::parse_elf(file));
+py::tuple elf_needs(const py::buffer& image) {
+  const BufferView held(image);
+  const auto file = Windows::whole(held.bytes());
+  const auto dynamic = read_dynamic(file, parse_elf(file));
   return py::make_tuple(dynamic.needed, dynamic.soname, dynamic.glibc);
 }
 
 void register_errors(py::module_& m) {
-  static PyObject* refused = nullptr;  // owned by the module
-  refused = py::exception<shim::RefusedError>(m, "RewriteRefused", PyExc_ValueError).inc_ref().ptr();
-  py::register_local_exception_translator([](std::exception_ptr error) {
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> refused;
+  refused.call_once_and_store_result(
+      [&]() -> py::object { return py::exception<RefusedError>(m, "RewriteRefused", PyExc_ValueError); });
+  py::register_exception_translator([](std::exception_ptr p) {
     try {
-      if (error) std::rethrow_exception(error);
-    } catch (const shim::RefusedError& e) {
-      py::object raised = py::reinterpret_borrow<py::object>(refused)(e.what());
+      if (p) std::rethrow_exception(p);
+    } catch (const RefusedError& e) {
+      const py::object raised = refused.get_stored()(e.what());
       raised.attr("offset") = e.offset();
-      PyErr_SetObject(refused, raised.ptr());
-    } catch (const std::system_error& e) {
-      PyErr_SetObject(PyExc_OSError, py::make_tuple(e.code().value(), e.what()).ptr());
+      PyErr_SetObject(refused.get_stored().ptr(), raised.ptr());
     }
   });
 }
 
 void register_result(py::module_& m) {
-  using shim::AppendResult;
   py::class_<AppendResult>(m, "AppendResult", "What append_containers did. All offsets are file offsets in bytes.")
       .def_readonly("original_size", &AppendResult::original_size)
       .def_readonly("size", &AppendResult::size, "Size of the new file.")
@@ -179,7 +160,7 @@ void register_result(py::module_& m) {
           },
           "(offset, original bytes) of all that was overwritten below original_size; ascending, apart.")
       .def_property_readonly(
-          "slot", [](const AppendResult& r) { return shim::header_slot_name(r.slot); },
+          "slot", [](const AppendResult& r) { return header_slot_name(r.slot); },
           "Where the program header came from: 'unused', 'note' or 'moved' (the whole table moved).")
       .def_readonly("strip_unsafe", &AppendResult::strip_unsafe,
                     "GNU strip and objcopy would damage the new file.");
@@ -191,31 +172,39 @@ void register_rewrite(py::module_& m) {
   using namespace pybind11::literals;
   register_errors(m);
   register_result(m);
-  m.def("append_containers", &append_containers, "src"_a, "dst"_a, "edits"_a,
-        "Copy the linked ELF file `src` to `dst` (which must not exist; mode bits are kept) with new fatbin containers.\n\n"
-        "edits: sequence of (wrappers, pieces). wrappers: file offset of the 24-byte wrapper, or a sequence of offsets of\n"
-        "wrappers that share the container. pieces: the container's bytes in order, each a bytes-like object, a tuple\n"
-        "(offset, size) of a range of `src`, or the path of a file taken whole; the first holds the container header.\n"
-        "Raises RewriteRefused (a ValueError; `.offset`), ParseError, ValueError (bad edits), OSError; then there is no dst.");
-  m.def("restore_file", &restore_file, "patched"_a, "dst"_a, "size"_a, "undo"_a,
-        "Write the first `size` bytes of `patched` with the undo list of an AppendResult applied to `dst`, which must not\n"
-        "exist. Raises ValueError when an edit leaves the file, OSError.");
-  m.def("make_entry", &make_entry, py::kw_only(), "kind"_a, "arch"_a, "suffix"_a = "", "image"_a,
+  m.def("append_containers", &py_append_containers, "src"_a, "dst"_a, "edits"_a,
+        "Copy the linked ELF file `src` to `dst` (which must not exist; mode bits are kept), with new fatbin\n"
+        "containers.\n\n"
+        "edits: sequence of (wrappers, pieces). wrappers: file offsets of the 24-byte wrappers that will share the\n"
+        "container. pieces: the container's bytes in order, each a bytes-like object, a tuple (offset, size) of a\n"
+        "range of `src`, or the path of a file taken whole; the first holds the container header.\n"
+        "Raises RewriteRefused (a ValueError; `.offset`), ParseError, ValueError (bad edits), OSError; then there is\n"
+        "no dst.");
+  m.def("restore_file", &py_restore_file, "patched"_a, "dst"_a, "size"_a, "undo"_a,
+        "Write the first `size` bytes of `patched`, with the undo list of an AppendResult applied, to `dst`, which\n"
+        "must not exist. Raises ValueError when an edit leaves the file, OSError.");
+  m.def("make_entry", &py_make_entry, py::kw_only(), "kind"_a, "arch"_a, "suffix"_a = "", "image"_a,
         "compressed"_a = py::none(), "name"_a = "", "options"_a = "", "debug"_a = false,
-        "One fatbin entry as fatbinary writes it. kind: 1 PTX (image = text and its one NUL), 2 cubin. arch: 121; suffix:\n"
-        "'a', 'f' or ''. compressed: zstd frame of image (fatbinary uses level 5, or 19 for size), None = stored.\n"
+        "One fatbin entry as fatbinary writes it.\n\n"
+        "kind: 1 PTX (image = text and its one NUL), 2 cubin. arch: 121; suffix: 'a', 'f' or ''.\n"
+        "compressed: zstd frame of image (fatbinary uses level 5, or 19 for size), None = stored.\n"
         "name: --ident text. options: ptxas options (PTX). Version fields and .nv.compat are taken from the image.\n"
         "Raises ValueError when arch or suffix disagree with the cubin, ParseError when the image is malformed.");
-  m.def("make_container", &make_container, "entries"_a,
-        "A fatbin container of complete entries (bytes-like). Raises ParseError when one's sizes disagree with its length.");
+  m.def("make_container", &py_make_container, "entries"_a,
+        "A fatbin container of complete entries (bytes-like). Raises ParseError when the sizes in one disagree with\n"
+        "its length.");
   m.def(
-      "make_container_header", [](std::uint64_t size) { return to_bytes(shim::make_container_header(size)); },
+      "make_container_header", [](std::uint64_t size) { return to_bytes(make_container_header(size)); },
       "entries_size"_a, "The 16-byte header of a container whose entries take `entries_size` bytes.");
   m.def("elf_slots", &elf_slots, "image"_a, "slots"_a,
-        "What the 8-byte pointers at these virtual addresses hold after loading: (address, 'rela' | 'relr' | 'in-place' |\n"
-        "'symbol', file offset of the relocation record or 0) each. image: a whole linked ELF file. Raises ParseError.");
+        "What the 8-byte pointers at these virtual addresses hold after loading, as (address, 'rela' | 'relr' |\n"
+        "'in-place' | 'symbol', file offset of the relocation record or 0). image: a whole linked ELF file.\n"
+        "Raises ParseError.");
   m.def("elf_object_slots", &elf_object_slots, "image"_a, "section"_a, "slots"_a,
-        "The same for an unlinked object: offsets in section number `section` -> (section number, offset). Raises ParseError.");
+        "The same for an unlinked object: offsets in section number `section` -> (section number, offset).\n"
+        "Raises ParseError.");
   m.def("elf_needs", &elf_needs, "image"_a,
         "(needed libraries, soname, highest GLIBC_x.y as a pair or None) of an ELF file. Raises ParseError.");
 }
+
+}  // namespace shim

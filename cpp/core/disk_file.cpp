@@ -1,59 +1,36 @@
 #include "disk_file.hpp"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <system_error>
 
 namespace shim {
-namespace {
-
-[[noreturn]] void fail_on(const char* action, const std::string& path, int error = errno) {
-  throw std::system_error(error, std::generic_category(), std::string(action) + " " + path);
-}
-
-}  // namespace
-
-SourceFile::SourceFile(const std::string& path) : path_(path) {
+SourceFile::SourceFile(const std::string& path) : path_(path), mapping_(path) {
   fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd_ < 0) fail_on("cannot open", path);
   struct stat info {};
-  const int error = ::fstat(fd_, &info) != 0 ? errno : S_ISREG(info.st_mode) ? 0 : EINVAL;
-  if (error != 0) {
-    ::close(fd_);
-    fail_on("cannot read", path, error);
+  if (fd_ < 0 || ::fstat(fd_, &info) != 0) {
+    const int code = errno;
+    if (fd_ >= 0) ::close(fd_);
+    throw FileError(code, path);
   }
   mode_ = info.st_mode & 07777;
-  const auto size = static_cast<std::size_t>(info.st_size);
-  if (size == 0) return;  // nothing to map
-  void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd_, 0);
-  if (start == MAP_FAILED) {
-    const int reason = errno;
-    ::close(fd_);
-    fail_on("cannot map", path, reason);
-  }
-  bytes_ = Bytes(static_cast<const std::byte*>(start), size);
 }
 
-SourceFile::~SourceFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
-  ::close(fd_);
-}
+SourceFile::~SourceFile() { ::close(fd_); }
 
 NewFile::NewFile(const std::string& path, unsigned mode) : path_(path) {
   // O_EXCL: never write into a file that is there, least of all into the source (wheel caches hard-link).
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd_ < 0) fail_on("cannot create", path);
+  if (fd_ < 0) throw FileError(errno, path);
   if (::fchmod(fd_, mode) != 0) {
     const int reason = errno;
     ::close(fd_);
     ::unlink(path.c_str());
-    fail_on("cannot set the mode of", path, reason);
+    throw FileError(reason, path);
   }
 }
 
@@ -62,13 +39,11 @@ NewFile::~NewFile() {
   if (!committed_) ::unlink(path_.c_str());
 }
 
-void NewFile::fail(const char* action) const { fail_on(action, path_); }
-
 void NewFile::write_at(std::uint64_t offset, Bytes data) {
   while (!data.empty()) {
     const ssize_t done = ::pwrite(fd_, data.data(), data.size(), static_cast<off_t>(offset));
     if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) fail("cannot write");
+    if (done <= 0) throw FileError(errno, path_);
     offset += static_cast<std::uint64_t>(done);
     data = data.subspan(static_cast<std::size_t>(done));
   }
@@ -89,8 +64,8 @@ void NewFile::copy_at(std::uint64_t offset, const SourceFile& from, std::uint64_
   while (size > 0) {
     const ssize_t got = ::pread(from.descriptor(), buffer.data(), std::min<std::uint64_t>(size, buffer.size()), in);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail_on("cannot read", from.path());
-    if (got == 0) fail_on("file became shorter while it was copied:", from.path(), EIO);
+    if (got < 0) throw FileError(errno, from.path());
+    if (got == 0) throw FileError(EIO, from.path());  // became shorter meanwhile
     write_at(static_cast<std::uint64_t>(out), Bytes(buffer.data(), static_cast<std::size_t>(got)));
     in += got;
     out += got;
@@ -99,13 +74,13 @@ void NewFile::copy_at(std::uint64_t offset, const SourceFile& from, std::uint64_
 }
 
 void NewFile::set_size(std::uint64_t size) {
-  if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) fail("cannot resize");
+  if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) throw FileError(errno, path_);
 }
 
 void NewFile::commit() {
   const int fd = fd_;
   fd_ = -1;
-  if (::close(fd) != 0) fail("cannot close");
+  if (::close(fd) != 0) throw FileError(errno, path_);
   committed_ = true;
 }
 

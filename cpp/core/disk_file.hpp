@@ -1,15 +1,15 @@
 // Files on disk, for the writer: a source that is mapped, and a new file that is filled by copying ranges inside the
-// kernel. Failures of the system are std::system_error with errno and a message that names the path.
+// kernel. Failures of the system are FileError.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
-#include "bytes.hpp"
+#include "mapping.hpp"
 
 namespace shim {
 
-// A regular file, open and mapped read-only. The mapping costs memory only for the pages that are looked at.
+// A regular file, mapped and open. The mapping costs memory only for the pages that are looked at.
 class SourceFile {
  public:
   explicit SourceFile(const std::string& path);
@@ -17,17 +17,17 @@ class SourceFile {
   SourceFile(const SourceFile&) = delete;
   SourceFile& operator=(const SourceFile&) = delete;
 
-  Bytes bytes() const noexcept { return bytes_; }
-  std::uint64_t size() const noexcept { return bytes_.size(); }
+  Bytes bytes() const noexcept { return mapping_.bytes(); }
+  std::uint64_t size() const noexcept { return mapping_.bytes().size(); }
   int descriptor() const noexcept { return fd_; }
   unsigned mode() const noexcept { return mode_; }  // permission bits
   const std::string& path() const noexcept { return path_; }
 
  private:
   std::string path_;
+  FileMapping mapping_;
   int fd_ = -1;
   unsigned mode_ = 0;
-  Bytes bytes_;
 };
 
 // A file that did not exist before. Unless commit() was called the destructor removes it.
@@ -45,8 +45,6 @@ class NewFile {
   void commit();
 
  private:
-  [[noreturn]] void fail(const char* action) const;
-
   std::string path_;
   int fd_ = -1;
   bool committed_ = false;

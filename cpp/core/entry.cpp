@@ -1,33 +1,22 @@
 #include "entry.hpp"
 
-#include <elf.h>
-
 #include <algorithm>
 #include <charconv>
 #include <concepts>
 #include <stdexcept>
 #include <string_view>
 
+#include "cubin.hpp"
+
 namespace shim {
 namespace {
 
-constexpr std::uint16_t kCudaMachine = 190;          // EM_CUDA
-constexpr std::uint32_t kCompatSection = 0x70000086;  // sh_type of .nv.compat
-constexpr std::uint8_t kAcceleratorTarget = 0x09;     // .nv.compat record: value 1 = `a` target
-constexpr std::uint32_t kContainerMagic = 0xBA55ED50;
 constexpr std::uint32_t kZstdMagic = 0xFD2FB528;
-constexpr std::size_t kHeaderSize = 0x40;
 constexpr std::uint32_t kFirstDescribedArch = 100;  // cubins below sm_100 carry no copy of .nv.compat
-
-namespace flag {
-constexpr std::uint64_t k64Bit = 0x1;
-constexpr std::uint64_t kDebug = 0x2;
-constexpr std::uint64_t kLinux = 0x10;
-constexpr std::uint64_t kZstd = 0x8000;
-constexpr std::uint64_t kArchSpecific = 0x100000;
-constexpr std::uint64_t kFamilySpecific = 0x200000;
-constexpr std::uint64_t kCompat = 0x1000000;
-}  // namespace flag
+constexpr std::uint16_t kEntryVersion = 0x0101;
+constexpr std::uint64_t kFlag64Bit = 0x1;
+constexpr std::uint64_t kFlagDebug = 0x2;
+constexpr std::uint64_t kFlagLinux = 0x10;
 
 std::size_t align8(std::size_t n) { return (n + 7) / 8 * 8; }
 
@@ -69,31 +58,9 @@ Version ptx_version(Bytes image) {
   return version;
 }
 
-Bytes find_compat(const Windows& file, const Elf64_Ehdr& header) {
-  if (header.e_shnum == 0) return {};
-  const Bytes table =
-      file.view(header.e_shoff, header.e_shnum * sizeof(Elf64_Shdr), "section table of a cubin");
-  for (std::size_t i = 0; i < header.e_shnum; ++i) {
-    const auto section = load<Elf64_Shdr>(table.data() + i * sizeof(Elf64_Shdr));
-    if (section.sh_type == kCompatSection) return file.view(section.sh_offset, section.sh_size, ".nv.compat");
-  }
-  return {};
-}
-
-// Records of .nv.compat: u8 format, u8 attribute, then u8 value + pad, u16 value, or u16 length + bytes.
-bool has_accelerator_record(Bytes compat) {
-  std::size_t pos = 0;
-  while (pos + 4 <= compat.size()) {
-    const auto format = load<std::uint8_t>(compat.data() + pos);
-    const auto attribute = load<std::uint8_t>(compat.data() + pos + 1);
-    if (attribute == kAcceleratorTarget && load<std::uint8_t>(compat.data() + pos + 2) == 1) return true;
-    pos += 4;
-    if (format == 4) pos += load<std::uint16_t>(compat.data() + pos - 2);
-  }
-  return false;
-}
-
 void check_spec(const EntrySpec& spec) {
+  if (spec.kind != kPtx && spec.kind != kCubin)
+    throw std::invalid_argument("entry: kind must be 1 (PTX) or 2 (cubin), not " + std::to_string(spec.kind));
   if (spec.arch == 0) throw std::invalid_argument("entry: architecture 0");
   if (spec.suffix != 0 && spec.suffix != 'a' && spec.suffix != 'f')
     throw std::invalid_argument("entry: suffix must be 'a', 'f' or none");
@@ -101,18 +68,18 @@ void check_spec(const EntrySpec& spec) {
   if (spec.compressed && (spec.compressed->size() < sizeof(kZstdMagic) ||
                           load<std::uint32_t>(spec.compressed->data()) != kZstdMagic))
     throw std::invalid_argument("entry: compressed bytes are no zstd frame");
-  if (spec.kind == EntryKind::Cubin && !spec.options.empty())
+  if (spec.kind == kCubin && !spec.options.empty())
     throw std::invalid_argument("entry: ptxas options belong to PTX entries");
   for (const std::string* text : {&spec.name, &spec.options})
     if (text->find('\0') != std::string::npos) throw std::invalid_argument("entry: NUL in name or options");
 }
 
-void check_cubin(const EntrySpec& spec, const CubinIdentity& cubin) {
+void check_cubin(const EntrySpec& spec, const Cubin& cubin) {
   if (cubin.arch != spec.arch)
     throw std::invalid_argument("entry: declared for sm_" + std::to_string(spec.arch) + ", but the cubin is for sm_" +
                                 std::to_string(cubin.arch));
-  if (cubin.accelerated != (spec.suffix == 'a'))
-    throw std::invalid_argument(cubin.accelerated ? "entry: the cubin is for an 'a' target, the entry is not"
+  if ((cubin.feature == 'a') != (spec.suffix == 'a'))
+    throw std::invalid_argument(cubin.feature == 'a' ? "entry: the cubin is for an 'a' target, the entry is not"
                                                   : "entry: marked 'a', but the cubin is for no 'a' target");
 }
 
@@ -131,16 +98,16 @@ struct Tail {
 
 // Name part: the name and its NUL. Descriptor part: offset and length of a text, then for PTX the text and its NUL, for
 // a cubin the NUL of an empty text followed by the copy of .nv.compat. Both padded to 8.
-Tail lay_out(const EntrySpec& spec, Bytes compat) {
+Tail lay_out(const EntrySpec& spec, std::string_view compat) {
   Tail tail;
-  std::size_t size = kHeaderSize;
+  std::size_t size = kEntryFixedSize;
   if (!spec.name.empty()) {
     tail.name_offset = static_cast<std::uint32_t>(size);
     size += align8(spec.name.size() + 1);
   }
-  if (spec.kind == EntryKind::Ptx || !compat.empty()) {
+  if (spec.kind == kPtx || !compat.empty()) {
     tail.descriptor_offset = static_cast<std::uint32_t>(size);
-    const std::size_t text = spec.kind == EntryKind::Ptx ? spec.options.size() : compat.size();
+    const std::size_t text = spec.kind == kPtx ? spec.options.size() : compat.size();
     size += align8(8 + text + 1);
     tail.text_length = static_cast<std::uint32_t>(text);
   }
@@ -150,45 +117,26 @@ Tail lay_out(const EntrySpec& spec, Bytes compat) {
 }
 
 std::uint64_t flags_of(const EntrySpec& spec, bool has_compat) {
-  std::uint64_t flags = flag::k64Bit | flag::kLinux;
-  if (spec.debug) flags |= flag::kDebug;
-  if (spec.compressed) flags |= flag::kZstd;
-  if (spec.suffix == 'a') flags |= flag::kArchSpecific;
-  if (spec.suffix == 'f') flags |= flag::kFamilySpecific;
-  if (has_compat) flags |= flag::kCompat;
+  std::uint64_t flags = kFlag64Bit | kFlagLinux;
+  if (spec.debug) flags |= kFlagDebug;
+  if (spec.compressed) flags |= kFlagZstd;
+  if (spec.suffix == 'a') flags |= kFlagArchSpecific;
+  if (spec.suffix == 'f') flags |= kFlagFamilySpecific;
+  if (has_compat) flags |= kFlagCompat;
   return flags;
 }
 
 }  // namespace
 
-CubinIdentity identify_cubin(Bytes cubin) {
-  const Windows file = Windows::whole(cubin);
-  const auto header = file.at<Elf64_Ehdr>(0, "ELF header of a cubin");
-  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
-      header.e_machine != kCudaMachine)
-    throw ParseError("not a cubin: no 64-bit CUDA ELF header", 0);
-  if (header.e_shnum != 0 && header.e_shentsize != sizeof(Elf64_Shdr))
-    throw ParseError("cubin: section header size " + std::to_string(header.e_shentsize), offsetof(Elf64_Ehdr, e_shentsize));
-  CubinIdentity out;
-  out.abi = header.e_ident[EI_ABIVERSION];
-  out.compat = find_compat(file, header);
-  const bool new_abi = out.abi >= 8;
-  out.arch = new_abi ? (header.e_flags >> 8) & 0xff : header.e_flags & 0xff;
-  // 12.8 / 12.9 set a flag bit; 13.x records it in .nv.compat only.
-  out.accelerated = new_abi ? (header.e_flags & 0x8) != 0 || has_accelerator_record(out.compat)
-                            : (header.e_flags & 0x800) != 0;
-  return out;
-}
-
 std::vector<std::byte> make_entry(const EntrySpec& spec) {
   check_spec(spec);
   Version version;
-  Bytes compat;
-  if (spec.kind == EntryKind::Ptx) {
+  std::string compat;
+  if (spec.kind == kPtx) {
     check_ptx(spec);
     version = ptx_version(spec.image);
   } else {
-    const CubinIdentity cubin = identify_cubin(spec.image);
+    const Cubin cubin = parse_cubin(spec.image);
     check_cubin(spec, cubin);
     version = {1, cubin.abi >= 8 ? std::uint16_t{8} : std::uint16_t{7}};
     if (spec.arch >= kFirstDescribedArch) compat = cubin.compat;
@@ -196,8 +144,8 @@ std::vector<std::byte> make_entry(const EntrySpec& spec) {
   const Bytes payload = spec.compressed.value_or(spec.image);
   const Tail tail = lay_out(spec, compat);
   Writer out;
-  out.put(static_cast<std::uint16_t>(spec.kind));
-  out.put(std::uint16_t{0x0101});
+  out.put(spec.kind);
+  out.put(kEntryVersion);
   out.put(tail.header_size);
   out.put(std::uint64_t{align8(payload.size())});
   if (payload.size() > UINT32_MAX && spec.compressed)
@@ -213,16 +161,16 @@ std::vector<std::byte> make_entry(const EntrySpec& spec) {
   out.put(std::uint64_t{0});
   out.put(std::uint64_t{spec.compressed ? spec.image.size() : 0});
   if (!spec.name.empty()) {
-    out.put(spec.name);
+    out.put(std::string_view(spec.name));
     out.put(std::uint8_t{0});
     out.pad8();
   }
   if (tail.descriptor_offset != 0) {
     out.put(tail.descriptor_offset + 8);
     out.put(tail.text_length);
-    if (spec.kind == EntryKind::Ptx) out.put(spec.options);
+    if (spec.kind == kPtx) out.put(std::string_view(spec.options));
     out.put(std::uint8_t{0});
-    out.put(compat);
+    out.put(std::string_view(compat));
     out.pad8();
   }
   out.put(payload);
@@ -234,7 +182,7 @@ std::vector<std::byte> make_container_header(std::uint64_t entries_size) {
   Writer out;
   out.put(kContainerMagic);
   out.put(std::uint16_t{1});
-  out.put(std::uint16_t{16});
+  out.put(std::uint16_t{kContainerHeaderSize});
   out.put(entries_size);
   return out.take();
 }

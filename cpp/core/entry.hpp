@@ -8,14 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "bytes.hpp"
+#include "fatbin.hpp"
 
 namespace shim {
 
-enum class EntryKind : std::uint16_t { Ptx = 1, Cubin = 2 };
-
 struct EntrySpec {
-  EntryKind kind = EntryKind::Cubin;
+  std::uint16_t kind = kCubin;      // EntryKind: kPtx or kCubin
   std::uint32_t arch = 0;           // 121 for sm_121, sm_121a and sm_121f
   char suffix = 0;                  // 'a', 'f' or 0
   Bytes image;                      // the cubin; or the PTX text with its one NUL at the end
@@ -27,8 +25,9 @@ struct EntrySpec {
 
 // Entry header, name, descriptor and padded payload. The version fields, the descriptor and the flags follow from the
 // image: the ABI of the cubin and its .nv.compat, or the text's .version.
-// Throws std::invalid_argument when the spec contradicts itself or the image (another architecture in the cubin; loaders
-// select by the header and then fail on the payload), ParseError (offset in the image) when the image is malformed.
+// Throws std::invalid_argument when the spec contradicts itself or the image (another architecture in the cubin;
+// loaders select by the header and then fail on the payload), ParseError (offset in the image) when the image is
+// malformed.
 std::vector<std::byte> make_entry(const EntrySpec& spec);
 
 // Container header followed by the entries. Throws ParseError (offset in that entry) when one is not exactly an entry.
@@ -36,14 +35,5 @@ std::vector<std::byte> make_container(std::span<const Bytes> entries);
 
 // The 16-byte header of a container whose entries take `entries_size` bytes: for callers that stream the entries.
 std::vector<std::byte> make_container_header(std::uint64_t entries_size);
-
-// What a cubin says about itself. Throws ParseError.
-struct CubinIdentity {
-  std::uint8_t abi = 0;        // EI_ABIVERSION: 7 or 8
-  std::uint32_t arch = 0;      // SM number
-  bool accelerated = false;    // built for an `a` target (`f` is not recorded in a cubin)
-  Bytes compat;                // the .nv.compat section inside the cubin; empty = none
-};
-CubinIdentity identify_cubin(Bytes cubin);
 
 }  // namespace shim

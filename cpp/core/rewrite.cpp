@@ -1,23 +1,16 @@
 #include "rewrite.hpp"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <set>
 #include <stdexcept>
 
-#include "disk_file.hpp"
-#include "elf_slots.hpp"
 #include "section_table.hpp"
+#include "wrapper_pointers.hpp"
 
 namespace shim {
 namespace {
 
-constexpr std::uint32_t kWrapperMagic = 0x466243B1;
-constexpr std::uint32_t kContainerMagic = 0xBA55ED50;
-constexpr std::uint64_t kWrapperSize = 24;
-constexpr std::uint64_t kPointerInWrapper = 8;
-constexpr std::uint64_t kContainerHeader = 16;
 constexpr std::uint64_t kAlignWithoutSection = 256;  // what aarch64 sections ask for; x86-64 ones ask for 8
 
 struct Write {
@@ -31,74 +24,11 @@ std::vector<std::byte> bytes_of(const T& value) {
   return {bytes.begin(), bytes.end()};
 }
 
-struct Pointer {
-  std::uint64_t vaddr = 0;   // of the slot
-  std::uint64_t offset = 0;  // of the slot, in the file
-  ResolvedSlot now;
-};
-
 void check_supported(const Elf& elf, const ElfDynamic& dynamic) {
-  if (elf.header.type == ET_REL) throw RefusedError("unlinked object file: link it first", offsetof(Elf64_Ehdr, e_type));
+  if (elf.header.type == ET_REL)
+    throw RefusedError("unlinked object file: link it first", offsetof(Elf64_Ehdr, e_type));
   if (dynamic.android_packed)
     throw RefusedError("relocations are in Android's packed format", elf.header.phoff);
-}
-
-std::vector<Pointer> resolve_pointers(const Windows& file, const Elf& elf, const ElfDynamic& dynamic,
-                                      const std::vector<std::uint64_t>& wrappers) {
-  std::vector<Pointer> out;
-  std::vector<std::uint64_t> vaddrs;
-  for (const std::uint64_t wrapper : wrappers) {
-    const Bytes bytes = file.view(wrapper, kWrapperSize, "fatbin wrapper");
-    if (load<std::uint32_t>(bytes.data()) != kWrapperMagic)
-      throw std::invalid_argument("no fatbin wrapper at file offset " + std::to_string(wrapper));
-    const auto vaddr = elf.offset_to_vaddr(wrapper, kWrapperSize);
-    if (!vaddr) throw RefusedError("fatbin wrapper is in no loaded part of the file", wrapper);
-    vaddrs.push_back(*vaddr + kPointerInWrapper);
-    out.push_back({vaddrs.back(), wrapper + kPointerInWrapper, {}});
-  }
-  const auto resolved = resolve_slots(file, elf, dynamic, vaddrs);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i].now = resolved[i];
-    if (elf.header.type == ET_DYN && resolved[i].how == SlotKind::InPlace)
-      throw RefusedError("wrapper pointer of a relocatable file has no relocation", out[i].offset);
-    const auto target = elf.vaddr_to_offset(resolved[i].target, kContainerHeader);
-    if (!target) throw RefusedError("wrapper points outside the loaded parts of the file", out[i].offset);
-    if (file.at<std::uint32_t>(*target, "fatbin container") != kContainerMagic)
-      throw RefusedError("wrapper does not point to a fatbin container", out[i].offset);
-  }
-  return out;
-}
-
-std::uint64_t piece_size(const Piece& piece, std::uint64_t file_size) {
-  if (const auto* bytes = std::get_if<Bytes>(&piece)) return bytes->size();
-  if (const auto* whole = std::get_if<WholeFile>(&piece)) return SourceFile(whole->path).size();
-  const auto& range = std::get<SourceRange>(piece);
-  if (!inside(range.offset, range.size, file_size))
-    throw std::invalid_argument("piece of " + std::to_string(range.size) + " bytes at offset " +
-                                std::to_string(range.offset) + " leaves the input file");
-  return range.size;
-}
-
-// Size of the container, after a look at its header.
-std::uint64_t container_size(const ContainerEdit& edit, Bytes source) {
-  std::uint64_t total = 0;
-  for (const Piece& piece : edit.pieces) total = checked_add(total, piece_size(piece, source.size()), 0);
-  std::array<std::byte, kContainerHeader> header{};
-  Bytes first;
-  std::optional<SourceFile> opened;
-  if (!edit.pieces.empty()) {
-    const Piece& piece = edit.pieces.front();
-    if (const auto* bytes = std::get_if<Bytes>(&piece)) first = *bytes;
-    if (const auto* range = std::get_if<SourceRange>(&piece)) first = source.subspan(range->offset, range->size);
-    if (const auto* whole = std::get_if<WholeFile>(&piece)) first = opened.emplace(whole->path).bytes();
-  }
-  if (first.size() < header.size()) throw std::invalid_argument("first piece is smaller than a container header");
-  if (load<std::uint32_t>(first.data()) != kContainerMagic || load<std::uint16_t>(first.data() + 6) != kContainerHeader)
-    throw std::invalid_argument("new container does not start with a container header");
-  if (load<std::uint64_t>(first.data() + 8) != total - kContainerHeader)
-    throw std::invalid_argument("new container: header says " + std::to_string(load<std::uint64_t>(first.data() + 8)) +
-                                " bytes follow, given are " + std::to_string(total - kContainerHeader));
-  return total;
 }
 
 // Sorts, and refuses writes that meet: then the file is not laid out as its own tables say.
@@ -119,6 +49,7 @@ class Append {
     slot_ = choose_slot(file_, elf_);
     place_ = place_segment(file_, elf_, slot_.kind);
     sections_ = plan_sections(elf_);
+    check_sections();
     lay_out();
     point_wrappers();
     edit_tables();
@@ -131,12 +62,13 @@ class Append {
     result.size = end_;
     result.segment_offset = place_.offset;
     result.segment_vaddr = place_.vaddr;
-    for (const std::uint64_t offset : offsets_) result.containers.push_back(offset);
+    result.containers = offsets_;
     result.slot = slot_.kind;
     result.strip_unsafe = slot_.kind == HeaderSlot::Moved || !sections_;
     NewFile out(output, source_.mode());
     out.copy_at(0, source_, 0, source_.size());
-    for (std::size_t i = 0; i < edits_.size(); ++i) write_container(out, i);
+    for (std::size_t i = 0; i < edits_.size(); ++i)
+      write_container(out, offsets_[i], sizes_[i], edits_[i].pieces, source_);
     for (const Write& write : writes_) {
       out.write_at(write.offset, write.bytes);
       if (write.offset >= source_.size()) continue;
@@ -158,7 +90,17 @@ class Append {
     if (wrappers.empty()) throw std::invalid_argument("no edits");
     if (std::set(wrappers.begin(), wrappers.end()).size() != wrappers.size())
       throw std::invalid_argument("one wrapper in two edits");
-    pointers_ = resolve_pointers(file_, elf_, dynamic, wrappers);
+    pointers_ = resolve_wrapper_pointers(file_, elf_, dynamic, wrappers,
+                                         [this] { FileMapping::drop(source_.bytes()); });
+  }
+
+  // Pre-linked containers (__nv_relfatbin) are told from others by their section alone, so they must stay in it.
+  void check_sections() const {
+    if (!sections_) return;
+    const Section& section = elf_.sections[sections_->old_index];
+    for (const WrapperPointer& pointer : pointers_)
+      if (pointer.now.target < section.addr || pointer.now.target - section.addr >= section.size)
+        throw RefusedError("wrapper's container is not in section .nv_fatbin", pointer.offset);
   }
 
   void lay_out() {
@@ -167,7 +109,7 @@ class Append {
     if (slot_.kind == HeaderSlot::Moved) end += (elf_.segments.size() + 1) * sizeof(Elf64_Phdr);
     for (const ContainerEdit& edit : edits_) {
       offsets_.push_back(align_up(end, align, 0));
-      sizes_.push_back(container_size(edit, source_.bytes()));
+      sizes_.push_back(measure_container(edit.pieces, source_));
       end = checked_add(offsets_.back(), sizes_.back(), 0);
     }
     segment_end_ = end;
@@ -184,7 +126,7 @@ class Append {
     for (std::size_t i = 0; i < edits_.size(); ++i) {
       const std::uint64_t target = vaddr_of(offsets_[i]);
       for (std::size_t n = 0; n < edits_[i].wrappers.size(); ++n, ++next) {
-        const Pointer& pointer = pointers_[next];
+        const WrapperPointer& pointer = pointers_[next];
         moved_.push_back({pointer.now.target, target, sizes_[i]});
         writes_.push_back({pointer.offset, bytes_of(target)});
         if (pointer.now.how != SlotKind::Rela && pointer.now.how != SlotKind::Symbol) continue;
@@ -213,25 +155,11 @@ class Append {
     writes_.push_back({0, bytes_of(header)});
   }
 
-  void write_container(NewFile& out, std::size_t index) const {
-    std::uint64_t offset = offsets_[index];
-    const std::uint64_t end = offset + sizes_[index];
-    for (const Piece& piece : edits_[index].pieces) {
-      const std::uint64_t size = piece_size(piece, source_.size());
-      if (!inside(offset, size, end)) throw std::invalid_argument("a piece grew while it was written");
-      if (const auto* bytes = std::get_if<Bytes>(&piece)) out.write_at(offset, *bytes);
-      if (const auto* range = std::get_if<SourceRange>(&piece)) out.copy_at(offset, source_, range->offset, size);
-      if (const auto* whole = std::get_if<WholeFile>(&piece)) out.copy_at(offset, SourceFile(whole->path), 0, size);
-      offset += size;
-    }
-    if (offset != end) throw std::invalid_argument("a piece shrank while it was written");
-  }
-
   const SourceFile& source_;
   std::span<const ContainerEdit> edits_;
   Windows file_;
   Elf elf_;
-  std::vector<Pointer> pointers_;  // of all edits' wrappers, in order
+  std::vector<WrapperPointer> pointers_;  // of all edits' wrappers, in order
   SlotChoice slot_;
   SegmentPlace place_;
   std::optional<SectionPlan> sections_;

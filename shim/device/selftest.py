@@ -1,6 +1,7 @@
 """Which image of shim's own CUDA module does this device run?
 
-Not run on a GB10: no such device was at hand when this was written. `python -m shim selftest` is the command to run there.
+Not run on a GB10: no such device was at hand when this was written. `python -m shim selftest` is the command that
+would show it.
 """
 
 from __future__ import annotations

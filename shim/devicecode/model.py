@@ -111,9 +111,7 @@ class GpuImage:
     @property
     def relocatable(self) -> bool:
         """PTX that must be device-linked (nvcc -rdc=true passes --compile-only to ptxas)."""
-        return self.kind is ImageKind.PTX and any(
-            word in ("--compile-only", "-c") for word in self.options.split()
-        )
+        return self.kind is ImageKind.PTX and any(word in ("--compile-only", "-c") for word in self.options.split())
 
     @property
     def fastpath_mask(self) -> int | None:

@@ -164,8 +164,7 @@ def _device_code(report: _core.Report, member: str, size: int) -> DeviceCode:
             for kind, arch, feature, offset, length, section, major, minor in report.loose()
         ),
         unknown=tuple(
-            ByteRange(offset=offset, size=length, section=section)
-            for offset, length, section in report.unknown()
+            ByteRange(offset=offset, size=length, section=section) for offset, length, section in report.unknown()
         ),
         needed=tuple(report.needed),
         soname=report.soname,

@@ -1,6 +1,6 @@
 """From what a scan saw to what will be done. Pure: reads no file, has no effect."""
 
-from shim.planning.library import EVERYTHING, Selection, plan_library
+from shim.planning.library import EVERYTHING, Selection, plan_library, promised_grade
 from shim.planning.model import InjectSass, LibraryPlan, Plan, Refusal, Source
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "Selection",
     "Source",
     "plan_library",
+    "promised_grade",
 ]

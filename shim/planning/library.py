@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shim.arch import Arch, ComputeCapability, Target, select
+from shim.arch import Arch, ComputeCapability, Grade, Target, select
 from shim.devicecode.model import Container, ContainerRole, DeviceCode, GpuImage, ImageKind
 from shim.model import Fit
 from shim.planning.model import InjectSass, LibraryPlan, Refusal, Source
@@ -45,7 +45,7 @@ def sass_name(image: GpuImage, device: ComputeCapability) -> str:
 
 def best_ptx(images: Iterable[GpuImage], target: Target) -> GpuImage | None:
     """The PTX the driver would take, were there no machine code."""
-    texts = [image for image in images if image.kind is ImageKind.PTX and image.has_code is not False]
+    texts = [image for image in images if image.kind is ImageKind.PTX]
     chosen = select([traits(image) for image in texts], target.device)
     return None if chosen is None else texts[chosen]
 
@@ -147,6 +147,8 @@ def _plan_linked(
         )
     sources = tuple(_link_sources(code, target))
     if any(source is None for source in sources):
+        if decision.fit is Fit.UNPROVEN:
+            return _no_ptx(container, decision)
         return _refuse(
             container,
             "relocatable-code-incomplete",
@@ -173,10 +175,8 @@ def _link_sources(code: DeviceCode, target: Target) -> Iterator[Source | None]:
             images = code.containers[index].images
             ready = next((i for i in images if i.kind is ImageKind.SASS and i.arch == exact), None)
             image = ready or best_ptx(images, target)
-            if image is not None:
-                yield Source(container=index, image=image)
-            elif not all(i.has_code is False for i in images):
-                yield None
+            # A module without kernels counts as well: it may hold functions and variables that others use.
+            yield None if image is None else Source(container=index, image=image)
 
 
 def _no_ptx(container: Container, decision: Decision) -> Refusal:
@@ -188,11 +188,7 @@ def _no_ptx(container: Container, decision: Decision) -> Refusal:
             f"holds {names} and no PTX that could be compiled; field reports say that the driver runs such code",
             "keep it, and run the self-test on the device; rebuild with CUDA 13 to be certain",
         )
-    suffixed = [
-        image_name(i)
-        for i in container.images
-        if i.kind is ImageKind.PTX and i.arch and i.arch.feature
-    ]
+    suffixed = [image_name(i) for i in container.images if i.kind is ImageKind.PTX and i.arch and i.arch.feature]
     if suffixed:
         return _refuse(
             container,
@@ -210,6 +206,11 @@ def _no_ptx(container: Container, decision: Decision) -> Refusal:
 
 def _refuse(container: Container, code: str, reason: str, advice: str) -> Refusal:
     return Refusal(code=code, container=container.index, offset=container.offset, reason=reason, advice=advice)
+
+
+def promised_grade(code: DeviceCode, target: Target, changed: Collection[int]) -> Grade:
+    """Grade of the file once these containers hold exact code."""
+    return grade_of(_fits(decide(code, target), changed))
 
 
 def _fits(decisions: Sequence[Decision], changed: Collection[int]) -> Counter[Fit]:

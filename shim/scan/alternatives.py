@@ -1,7 +1,7 @@
 """Several builds of one library in a package, of which a machine loads one: told apart by their paths.
 
 Seen in the wild: a library for each CUDA version (`libbitsandbytes_cuda118.so` to `_cuda132.so`, `cu12/`,
-`cu13/`), which the package picks by the CUDA version of the environment; and folders by architecture (`sm90/`,
+`cu13/`), picked by the CUDA version of the environment; and folders by architecture (`sm90/`,
 `sm100/`), where the loader takes the newest that is not newer than the device (`sgl_kernel`).
 """
 
@@ -56,7 +56,7 @@ def _cuda_version(match: re.Match[str]) -> _Version:
 
 
 def _pick_cuda(versions: Mapping[str, _Version], target: Target) -> str:
-    """The build for the driver's CUDA: that version or the nearest older one, of its major where there is one."""
+    """The build for the driver's CUDA: that version, else the nearest older one, of its major if possible."""
     major, minor = target.driver_cuda
 
     def rank(path: str) -> tuple[bool, bool, int, int]:

@@ -188,9 +188,7 @@ def _link_fit(relocatable: Sequence[Decision]) -> Fit | None:
     return Fit.JIT_TOO_NEW if Fit.JIT_TOO_NEW in fits else Fit.JIT
 
 
-def _with_link(
-    linked: Decision, relocatable: Sequence[Decision], linkable: Fit | None, target: Target
-) -> Decision:
+def _with_link(linked: Decision, relocatable: Sequence[Decision], linkable: Fit | None, target: Target) -> Decision:
     if linkable is not None:
         return replace(linked, fit=linkable, chosen=None, live=False, linked_at_run_time=True)
     everything = [*linked.images, *(image for decision in relocatable for image in decision.images)]

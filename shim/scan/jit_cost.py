@@ -24,12 +24,7 @@ def jit_cost(decisions: Iterable[Decision]) -> JitCost | None:
     size = 0
     for decision in decisions:
         taken = decision.taken
-        if (
-            decision.live
-            and decision.chosen is not None
-            and taken is not None
-            and taken.kind is ImageKind.PTX
-        ):
+        if decision.live and decision.chosen is not None and taken is not None and taken.kind is ImageKind.PTX:
             units += decision.count
             size += decision.group.decoded_bytes[decision.chosen]
     if units == 0:

@@ -50,6 +50,7 @@ def scan_library(code: DeviceCode, target: Target, *, files: int = 1) -> Library
         machine=code.machine,
         size=code.size,
         files=files,
+        static=code.format == "ar" or code.elf_type == "rel",
         grade=grade_of(fits),
         other_arch_only=_only_other_archs(fits),
         reasons=reasons(decisions, target),

@@ -55,9 +55,7 @@ def _group(loose: Sequence[LooseImage], indices: Sequence[int], role: ContainerR
         role=role,
         images=(_image(first),),
     )
-    return ContainerGroup(
-        exemplar=container, indices=tuple(indices), stored_bytes=(size,), decoded_bytes=(size,)
-    )
+    return ContainerGroup(exemplar=container, indices=tuple(indices), stored_bytes=(size,), decoded_bytes=(size,))
 
 
 def _image(loose: LooseImage) -> GpuImage:

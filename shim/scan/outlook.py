@@ -41,9 +41,7 @@ def outlook(decisions: Sequence[Decision], target: Target) -> PatchOutlook:
 def _refusals(counted: Sequence[Decision], links: Sequence[Decision]) -> list[str]:
     refusals = []
     if _count(links) > 1:
-        refusals.append(
-            f"{_count(links)} linked containers: which relocatable code belongs to which is unknown"
-        )
+        refusals.append(f"{_count(links)} linked containers: which relocatable code belongs to which is unknown")
     hidden = [d for d in counted if d.fit in _COMPILED and d.role is ContainerRole.EMBEDDED]
     if hidden:
         refusals.append(f"{plural(_count(hidden), 'container')} loaded by the library itself: left alone")

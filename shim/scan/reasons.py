@@ -21,8 +21,8 @@ def reasons(decisions: Sequence[Decision], target: Target) -> tuple[str, ...]:
         _too_new(by_fit[Fit.JIT_TOO_NEW], total, target),
         _jit(by_fit[Fit.JIT], decisions, total, target),
         _unproven(by_fit[Fit.UNPROVEN], total, target),
-        _other(by_fit[Fit.OTHER_ARCH], total),
         _runs([*by_fit[Fit.SAME_MAJOR], *by_fit[Fit.FAMILY], *by_fit[Fit.NATIVE]], total),
+        _other(by_fit[Fit.OTHER_ARCH], total),
         _not_judged(by_fit[Fit.NOT_JUDGED]),
     ]
     return tuple(sentence for sentence in sentences if sentence)

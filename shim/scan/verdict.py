@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from shim.arch import Grade, Target
@@ -11,6 +13,7 @@ from shim.scan.jit_cost import total
 from shim.scan.words import listing, plural, span_text, version_text
 
 _CERTAINTY: Final = {Confidence.LOW: 0, Confidence.MEDIUM: 1, Confidence.HIGH: 2}
+_MAX_DEPTH: Final = 5  # folders of a path that a short name may have
 _SHOWN: Final = 6  # reasons; the table has the rest
 
 
@@ -19,12 +22,13 @@ def judge(libraries: Sequence[LibraryReport], target: Target) -> Verdict:
 
     Libraries made for other GPU families only decide when there is nothing else.
     """
-    deciding = [library for library in libraries if library.decides]
+    deciding = deciders(libraries)
     if not deciding:
         return _nothing_decides(libraries, target)
     grade = min(library.grade for library in deciding)
     worst = [library for library in deciding if library.grade is grade]
-    reasons = [f"{base_name(library)}: {library.reasons[0]}" for library in worst if library.reasons]
+    names = short_names(libraries)
+    reasons = [f"{names[library.member]}: {library.reasons[0]}" for library in worst if library.reasons]
     confidence = min((library.confidence for library in deciding), key=_CERTAINTY.__getitem__)
     if confidence is Confidence.HIGH and any(library.alternative for library in deciding):
         confidence = Confidence.MEDIUM
@@ -34,7 +38,7 @@ def judge(libraries: Sequence[LibraryReport], target: Target) -> Verdict:
 def headline(libraries: Sequence[LibraryReport], verdict: Verdict) -> str:
     """What the verdict means to somebody with the target, and what to do."""
     device = f"compute capability {verdict.target.device}"
-    deciding = [library for library in libraries if library.decides]
+    deciding = deciders(libraries)
     match verdict.grade:
         case Grade.NATIVE:
             return f"Runs on {device} as it is, with machine code made for it. Nothing to patch."
@@ -59,20 +63,33 @@ def headline(libraries: Sequence[LibraryReport], verdict: Verdict) -> str:
             return f"No device code for {device}."
 
 
-def base_name(library: LibraryReport) -> str:
-    """The file name people recognise a library by; the whole path for a set of files."""
-    return library.member if library.files > 1 else library.member.rpartition("/")[2]
+def deciders(libraries: Sequence[LibraryReport]) -> list[LibraryReport]:
+    """The libraries that bear on the verdict. Static ones count where there are no others: somebody links them."""
+    loaded = [library for library in libraries if library.decides]
+    return loaded or [library for library in libraries if replace(library, static=False).decides]
+
+
+def short_names(libraries: Sequence[LibraryReport]) -> dict[str, str]:
+    """Member -> the shortest end of its path that no other library has; whole paths for sets of files."""
+    names = {library.member: library.member for library in libraries}
+    open_members = {library.member for library in libraries if library.files == 1}
+    for depth in range(1, _MAX_DEPTH + 1):
+        ends = {member: "/".join(member.split("/")[-depth:]) for member in names}
+        counts = Counter(ends.values())
+        settled = {member for member in open_members if counts[ends[member]] == 1}
+        names.update((member, ends[member]) for member in settled)
+        open_members -= settled
+    return names
 
 
 def _nothing_decides(libraries: Sequence[LibraryReport], target: Target) -> Verdict:
     foreign = [library for library in libraries if library.other_arch_only]
     if foreign:
-        reasons = [f"{base_name(library)}: {library.reasons[0]}" for library in foreign if library.reasons]
+        names = short_names(libraries)
+        reasons = [f"{names[library.member]}: {library.reasons[0]}" for library in foreign if library.reasons]
         return Verdict(target=target, grade=Grade.NONE, reasons=_shorten(reasons), confidence=Confidence.HIGH)
     reasons = ["its containers hold no kernels, or only code that the package links by itself"]
-    return Verdict(
-        target=target, grade=Grade.NO_DEVICE_CODE, reasons=tuple(reasons), confidence=Confidence.MEDIUM
-    )
+    return Verdict(target=target, grade=Grade.NO_DEVICE_CODE, reasons=tuple(reasons), confidence=Confidence.MEDIUM)
 
 
 def _shorten(reasons: Sequence[str]) -> tuple[str, ...]:
@@ -92,7 +109,7 @@ def _jit_words(libraries: Sequence[LibraryReport]) -> str:
     time = span_text(cost.seconds_low, cost.seconds_high)
     helped = any(library.patch.action in ("compile", "link") for library in libraries)
     advice = "; `shim patch` does that beforehand" if helped else ""
-    return f"first use costs up to {time} of CPU time{advice}"
+    return f"first use costs {time} of CPU time{advice}"
 
 
 def _patch_words(libraries: Sequence[LibraryReport]) -> str:
@@ -110,15 +127,19 @@ def _patch_for_certainty(libraries: Sequence[LibraryReport]) -> str:
 
 
 def _failing(libraries: Sequence[LibraryReport], deciding: Sequence[LibraryReport], device: str) -> str:
+    short = short_names(libraries)
     if not deciding:
-        names = listing((base_name(library) for library in libraries if library.other_arch_only), limit=3)
+        names = listing((short[library.member] for library in libraries if library.other_arch_only), limit=3)
         return f"Does not run on {device}: all of its GPU code is for other GPU families ({names})."
     dead = [library for library in deciding if library.grade is Grade.NONE]
     if len(dead) == len(deciding):
         return f"Does not run on {device}: nothing in it loads there."
     if dead:
-        names = listing((base_name(library) for library in dead), limit=3)
+        names = listing((short[library.member] for library in dead), limit=3)
         share = f"{len(dead)} of {plural(len(deciding), 'library')}"
         return f"Part of it fails on {device}: nothing loads from {share} ({names})."
-    lost = sum(library.fits.get(Fit.NOTHING, 0) for library in deciding)
-    return f"Part of it fails on {device}: nothing loads from {plural(lost, 'container')}."
+    partial = [library for library in deciding if library.grade is Grade.PARTIAL]
+    names = listing((short[library.member] for library in partial), limit=3)
+    lost = sum(library.fits.get(Fit.NOTHING, 0) for library in partial)
+    what = f"nothing loads from {plural(lost, 'container')}" if lost else "kernels are missing"
+    return f"Part of it fails on {device}: {what} of {names}."

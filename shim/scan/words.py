@@ -25,9 +25,12 @@ def seconds_text(seconds: float) -> str:
 
 
 def span_text(low: float, high: float) -> str:
-    """A range of durations: "40 s to 4 min"."""
+    """A range of durations: "40 s to 4 min", "2 to 12 min"."""
     first, last = seconds_text(low), seconds_text(high)
-    return first if first == last else f"{first} to {last}"
+    if first == last:
+        return first
+    number, unit = first.split()
+    return f"{number if last.endswith(f' {unit}') else first} to {last}"
 
 
 def plural(count: int, noun: str) -> str:

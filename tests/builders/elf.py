@@ -10,9 +10,13 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
 
 HOST_CODE = Path(__file__).with_name("host_code.cpp")
 SEGMENT = ".nvFatBinSegment"
@@ -51,6 +55,8 @@ LAYOUTS = {
     "gnu-no-note": Layout(bare=True, flags=_BARE),
     "gnu-one-segment": Layout(flags=("-Wl,-z,noseparate-code",)),
     "gnu-pie": Layout(kind="pie"),
+    "gnu-pie-bss": Layout(kind="pie", flags=(f"-DSHIM_BSS={1 << 20}",)),
+    "gnu-pie-big-bss": Layout(kind="pie", flags=(f"-DSHIM_BSS={100 << 20}",)),
     "gnu-pie-note": Layout(kind="pie", note=True),
     "gnu-exec": Layout(kind="exec"),
     "gnu-exec-note": Layout(kind="exec", note=True),
@@ -85,7 +91,14 @@ def assembly(containers: Sequence[Container], layout: Layout, files: Sequence[Pa
         lines += [".bss", f"{array}: .zero 64"] if container.version == 2 else []
     lines += ['.section .rodata,"a"', ".balign 4", f"shim_wrapper_count: .long {len(containers)}"]
     if layout.note:
-        lines += ['.section .note.shim,"a",%note', ".balign 4", ".long 5, 4, 77", '.asciz "test"', ".balign 4", ".long 1"]
+        lines += [
+            '.section .note.shim,"a",%note',
+            ".balign 4",
+            ".long 5, 4, 77",
+            '.asciz "test"',
+            ".balign 4",
+            ".long 1",
+        ]
     lines += ['.section .note.GNU-stack,"",%progbits']
     return "\n".join(lines) + "\n"
 
@@ -161,3 +174,48 @@ def without_section_headers(data: bytes) -> bytes:
     struct.pack_into("<Q", out, 0x28, 0)
     struct.pack_into("<HHH", out, 0x3A, 0, 0, 0)
     return bytes(out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A built file. `wrappers`: file offset of each container's wrapper; `slots`: address of its pointer."""
+
+    path: Path
+    data: bytes
+    containers: tuple[bytes, ...]
+    wrappers: tuple[int, ...]
+    slots: tuple[int, ...]
+
+
+@cache
+def _workspace() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="elf-samples-")
+
+
+@cache
+def sample(name: str) -> Sample:
+    """The file of layout `name` with three containers of 1, 2 and 3 entries; the third wrapper has version 2."""
+    containers = tuple(filled_container(count) for count in (1, 2, 3))
+    parts = [Container(data=data, version=2 if data is containers[2] else 1) for data in containers]
+    path = build(Path(_workspace().name, name), name, parts)
+    with path.open("rb") as file:
+        section = ELFFile(file).get_section_by_name(SEGMENT)
+        offset, address = section["sh_offset"], section["sh_addr"]
+    return Sample(
+        path=path,
+        data=path.read_bytes(),
+        containers=containers,
+        wrappers=tuple(offset + 24 * number for number in range(3)),
+        slots=tuple(address + 24 * number + 8 for number in range(3)),
+    )
+
+
+def filled_container(entries: int, size: int = 64) -> bytes:
+    """A container of PTX entries (`size` bytes of text each) that no program needs to understand."""
+    body = b""
+    for number in range(entries):
+        text = f".version 8.0\n.target sm_80\n// {number} of {entries}\n".encode().ljust(size - 1) + b"\0"
+        text = text.ljust(-(-len(text) // 8) * 8, b"\0")
+        header = struct.pack("<HHIQIIHHIIIQQQ", 1, 0x101, 80, len(text), 0, 64, 0, 8, 80, 0, 0, 0x11, 0, 0)
+        body += header + struct.pack("<II8x", 72, 0) + text
+    return struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(body)) + body

@@ -15,12 +15,21 @@ struct Wrapper {
 extern __attribute__((visibility("hidden"))) const volatile Wrapper shim_wrappers[];
 extern __attribute__((visibility("hidden"))) const volatile int shim_wrapper_count;
 
+#ifdef SHIM_BSS
+char shim_zeros[SHIM_BSS];
+#endif
+
 static int constructed = 0;
 __attribute__((constructor)) static void construct() { constructed = 1; }
 int shim_constructor_ran() { return constructed; }
 
 static thread_local int counter = 41;
 int shim_thread_local() { return ++counter == 42 ? 1 : (counter = 41, 1); }
+
+// The container of a wrapper, or null beyond the last one.
+const unsigned char* shim_container(int index) {
+  return index < shim_wrapper_count ? shim_wrappers[index].data : nullptr;
+}
 
 // Through the pointers as the loader left them: do all wrappers lead to a container?
 int shim_wrappers_lead_to_containers() {

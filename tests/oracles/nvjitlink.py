@@ -1,6 +1,6 @@
 """nvJitLink through ctypes: NVIDIA's selector, asked which image of a container a device would take.
 
-`-arch=sm_121a` stands for a DGX Spark: unlike `sm_121` it also accepts 121a images, as the device does (docs/formats.md,
+`-arch=sm_121a` stands for a DGX Spark: unlike `sm_121` it also takes 121a images, as the device does (docs/formats.md,
 "what loads where"). Version 13.5 or newer; 13.0 is more lenient.
 """
 

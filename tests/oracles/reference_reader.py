@@ -74,7 +74,7 @@ def read_entry(data: bytes, at: int) -> Entry:
 
 
 def read_descriptor(data: bytes, at: int, descriptor: int, header: int, kind: str) -> bytes:
-    """ptxas options of a PTX entry, or the copy of .nv.compat of a cubin entry (one byte further: a NUL precedes it)."""
+    """ptxas options of a PTX entry, or the copy of .nv.compat of a cubin entry (a NUL precedes that)."""
     start, length = struct.unpack_from("<II", data, at + descriptor)
     assert start == descriptor + 8, f"descriptor text at {start}"
     skip = 1 if kind == "cubin" else 0

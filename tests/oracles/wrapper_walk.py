@@ -13,6 +13,7 @@ import json
 import struct
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +45,13 @@ class LoadedLibrary:
     checks: dict[str, bool]
 
 
-def walk(library: Path, *, timeout: float = 60) -> LoadedLibrary:
-    """Loads `library` in a child process. Raises RuntimeError with the child's words when that fails."""
-    command = [sys.executable, str(Path(__file__).resolve()), str(library)]
+def walk(library: Path, *, addresses: Sequence[int] = (), timeout: float = 60) -> LoadedLibrary:
+    """Loads `library` in a child process.
+
+    addresses: of the wrappers, relative to the load address; by default those of section .nvFatBinSegment.
+    Raises RuntimeError with the child's words when loading or reading fails.
+    """
+    command = [sys.executable, str(Path(__file__).resolve()), str(library), *map(str, addresses)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     if run.returncode:
         raise RuntimeError(f"loading {library} ended with {run.returncode}: {run.stderr}")
@@ -83,8 +88,8 @@ def _read_wrapper(address: int) -> dict[str, object]:
     return {"version": version, "size": len(container), "sha256": hashlib.sha256(container).hexdigest()}
 
 
-def _main(path: Path) -> None:
-    addresses = _wrapper_addresses(path)
+def _main(path: Path, addresses: list[int]) -> None:
+    addresses = addresses or _wrapper_addresses(path)
     library = ctypes.CDLL(str(path))
     base = _load_address(library._handle)
     wrappers = [_read_wrapper(base + address) for address in addresses]
@@ -93,4 +98,4 @@ def _main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    _main(Path(sys.argv[1]), [int(word) for word in sys.argv[2:]])

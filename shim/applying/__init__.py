@@ -1,0 +1,1 @@
+"""Steps with effects: compile, link, inject, write."""

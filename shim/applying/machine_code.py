@@ -1,0 +1,209 @@
+"""Machine code for the steps of a plan: ptxas for every PTX text, nvlink where the code is relocatable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shim.applying.compile import Outcome, compile_units
+from shim.applying.failure import CompileFailure
+from shim.applying.images import ImageFile
+from shim.applying.inject import NewImage
+from shim.applying.link import link_cubins
+from shim.applying.result import Work
+from shim.applying.units import CompiledUnit, CompileEvent, CompileUnit, LinkUnit
+from shim.applying.workfile import WorkFile
+from shim.devicecode import ImageKind
+from shim.errors import ToolError
+from shim.planning import InjectSass, Refusal
+from shim.store import ContentStore
+from shim.toolchain import Survey, Tool, choose_nvlink, choose_ptxas, survey
+
+StepKey = tuple[str, int]  # (member, container)
+
+_ADVICE = "rebuild it for the target (shim rebuild)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolbox:
+    """Which programs may be used.
+
+    Attributes:
+        ptxas: the one the user named, or None to choose for each PTX ISA version. offline: fetch nothing.
+        jobs: programs at once; None = one a core.
+    """
+
+    store: ContentStore | None
+    ptxas: Path | None = None
+    offline: bool = False
+    jobs: int | None = None
+    driver_major: int = 13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineCode:
+    """What came out: an image for each step that worked, a refusal for each that did not, by (member, container)."""
+
+    images: Mapping[StepKey, NewImage]
+    refusals: Mapping[StepKey, Refusal]
+    work: Work
+
+
+class _Ptxas:
+    """Chooses a ptxas for each ISA version once."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._toolbox = toolbox
+        self._found: Survey | None = None
+        self._chosen: dict[tuple[tuple[int, int], str], Tool | ToolError] = {}
+
+    def take(self, isa: tuple[int, int], arch: str) -> Tool:
+        """The tool for PTX of this version. Raises ToolError."""
+        if (isa, arch) not in self._chosen:
+            self._found = self._found or survey("ptxas")
+            try:
+                self._chosen[isa, arch] = choose_ptxas(
+                    isa,
+                    arch,
+                    explicit=self._toolbox.ptxas,
+                    offline=self._toolbox.offline,
+                    driver_major=self._toolbox.driver_major,
+                    found=self._found,
+                )
+            except ToolError as error:
+                self._chosen[isa, arch] = error
+        chosen = self._chosen[isa, arch]
+        if isinstance(chosen, ToolError):
+            raise chosen
+        return chosen
+
+
+def make_machine_code(
+    files: Sequence[WorkFile], toolbox: Toolbox, on_event: Callable[[CompileEvent], None] | None = None
+) -> MachineCode:
+    """Compile and link everything the plans ask for. One failure stops no other step.
+
+    Raises:
+        ToolError: no step has a ptxas that takes its PTX.
+    """
+    started = time.monotonic()
+    ptxas = _Ptxas(toolbox)
+    units: list[CompileUnit] = []
+    without_tool: dict[StepKey, ToolError] = {}
+    files = [file for file in files if file.plan.steps]
+    for file in files:
+        with ImageFile(file.path, file.member) as source:
+            for step in file.plan.steps:
+                try:
+                    units += _units(file, step, source, ptxas)
+                except ToolError as error:
+                    without_tool[file.member, step.container] = error
+    if without_tool and not units:
+        raise next(iter(without_tool.values()))
+    outcomes = compile_units(units, store=toolbox.store, jobs=toolbox.jobs, on_event=on_event)
+    images: dict[StepKey, NewImage] = {}
+    refusals: dict[StepKey, Refusal] = {
+        (member, step.container): _refusal(step, "no-ptxas", without_tool[member, step.container].message)
+        for member, step in _steps(files)
+        if (member, step.container) in without_tool
+    }
+    for file in files:
+        with ImageFile(file.path, file.member) as source:
+            for step in file.plan.steps:
+                key = (file.member, step.container)
+                if key in refusals:
+                    continue
+                made = _image(file, step, source, outcomes, toolbox)
+                if isinstance(made, NewImage):
+                    images[key] = made
+                else:
+                    refusals[key] = _refusal(step, f"ptxas-{made.kind}", made.text)
+    return MachineCode(images=images, refusals=refusals, work=_work(outcomes, time.monotonic() - started))
+
+
+def _steps(files: Sequence[WorkFile]) -> list[tuple[str, InjectSass]]:
+    return [(file.member, step) for file in files for step in file.plan.steps]
+
+
+def _unit_key(file: WorkFile, offset: int) -> str:
+    return f"{file.member}@{offset:#x}"
+
+
+def _units(file: WorkFile, step: InjectSass, source: ImageFile, ptxas: _Ptxas) -> list[CompileUnit]:
+    return [
+        CompileUnit(
+            key=_unit_key(file, s.image.offset),
+            ptx=source.plain(s.image),
+            options=s.image.options,
+            target=step.arch,
+            tool=ptxas.take(s.image.version, step.arch),
+            label=f"{file.member} container {s.container}",
+            relocatable=step.link,
+        )
+        for s in step.sources
+        if s.image.kind is ImageKind.PTX
+    ]
+
+
+def _image(
+    file: WorkFile,
+    step: InjectSass,
+    source: ImageFile,
+    outcomes: Mapping[str, Outcome],
+    toolbox: Toolbox,
+) -> NewImage | CompileFailure:
+    objects: list[bytes] = []
+    compiled: list[CompiledUnit] = []
+    for s in step.sources:
+        if s.image.kind is not ImageKind.PTX:
+            objects.append(source.plain(s.image))
+            continue
+        outcome = outcomes[_unit_key(file, s.image.offset)]
+        if isinstance(outcome, CompileFailure):
+            return outcome
+        compiled.append(outcome)
+        objects.append(outcome.cubin)
+    tools = {_name(unit.tool) for unit in compiled}
+    options = " ".join(dict.fromkeys(" ".join(unit.options) for unit in compiled))
+    seconds = sum(unit.seconds for unit in compiled)
+    cached = all(unit.cached for unit in compiled)
+    if not step.link:
+        return NewImage(
+            cubin=objects[0], tools=tuple(sorted(tools)), options=options, cpu_seconds=seconds, cached=cached
+        )
+    nvlink = choose_nvlink(compiled[0].tool, offline=toolbox.offline)
+    label = f"{file.member} container {step.container}"
+    linked = link_cubins(
+        LinkUnit(key=label, objects=objects, target=step.arch, tool=nvlink, label=label), store=toolbox.store
+    )
+    if isinstance(linked, CompileFailure):
+        return linked
+    return NewImage(
+        cubin=linked.cubin,
+        tools=tuple(sorted(tools | {_name(nvlink)})),
+        options=options,
+        cpu_seconds=seconds + linked.seconds,
+        cached=cached and linked.cached,
+    )
+
+
+def _name(tool: Tool) -> str:
+    return f"{tool.name} {'.'.join(map(str, tool.version))}"
+
+
+def _refusal(step: InjectSass, code: str, text: str) -> Refusal:
+    return Refusal(code=code, container=step.container, offset=step.offset, reason=text, advice=_ADVICE)
+
+
+def _work(outcomes: Mapping[str, Outcome], wall: float) -> Work:
+    compiled = [outcome for outcome in outcomes.values() if isinstance(outcome, CompiledUnit)]
+    return Work(
+        units=len(outcomes),
+        compiled=sum(not unit.cached for unit in compiled),
+        cached=sum(unit.cached for unit in compiled),
+        cpu_seconds=sum(outcome.seconds for outcome in outcomes.values()),
+        wall_seconds=wall,
+        tools=tuple(sorted({_name(unit.tool) for unit in compiled})),
+    )

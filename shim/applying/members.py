@@ -1,0 +1,102 @@
+"""Read every member of an archive once: its GPU code, and its digest where that is wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from shim.devicecode import DeviceCode, StreamReader, could_hold_device_code
+from shim.wheels.archive import WheelArchive
+from shim.wheels.member import Member
+
+# Each reader holds up to some 50 MB of a large library (docs/design.md): more would not fit the promised memory.
+MOST_READERS = 4
+_HEAD = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberContent:
+    """What one member holds: `code` None when it cannot hold GPU code, `sha256` None when it was not asked for."""
+
+    member: Member
+    code: DeviceCode | None
+    sha256: str | None
+
+
+def default_jobs() -> int:
+    """Threads to read with: one a core, at most `MOST_READERS`."""
+    return min(os.cpu_count() or 1, MOST_READERS)
+
+
+def read_member(
+    archive: WheelArchive, member: Member, *, digest: bool, stop: threading.Event | None = None
+) -> MemberContent:
+    """Read one member front to back.
+
+    Args:
+        digest: compute the SHA-256, which needs every byte; without it files of no interest are hardly touched.
+        stop: makes the call return early with whatever it has, when another thread has failed.
+
+    Raises:
+        InputError: broken contents.
+    """
+    reader: StreamReader | None = None
+    sha = hashlib.sha256() if digest else None
+    first = True
+    for chunk in archive.stream(member):
+        if first:
+            first = False
+            if could_hold_device_code(member.path, bytes(chunk[:_HEAD])):
+                reader = StreamReader(member.path, member.size)
+            elif sha is None:
+                return MemberContent(member=member, code=None, sha256=None)
+        if sha is not None:
+            sha.update(chunk)
+        if reader is not None:
+            reader.feed(chunk)
+        if stop is not None and stop.is_set():
+            return MemberContent(member=member, code=None, sha256=None)
+
+    def fetch(ranges: Sequence[tuple[int, int]]) -> Iterable[bytes]:
+        return archive.read_ranges(member, ranges)
+
+    code = reader.finish(fetch) if reader is not None else None
+    return MemberContent(member=member, code=code, sha256=sha.hexdigest() if sha is not None else None)
+
+
+def read_members(
+    archive: WheelArchive,
+    *,
+    digest: bool = False,
+    jobs: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[MemberContent, ...]:
+    """Read all members that are files, several at a time, the largest first; results in archive order.
+
+    Args:
+        progress: called with the inflated size of each member that is done, from this thread.
+
+    Raises:
+        InputError: of the first member (in archive order) that is broken.
+    """
+    files = [member for member in archive.members if not member.is_dir]
+    stop = threading.Event()
+    with ThreadPoolExecutor(max_workers=jobs or default_jobs()) as pool:
+        order = sorted(files, key=lambda member: -member.size)
+        futures = {m.path: pool.submit(read_member, archive, m, digest=digest, stop=stop) for m in order}
+        try:
+            results = []
+            for member in files:
+                results.append(futures[member.path].result())
+                if progress is not None:
+                    progress(member.size)
+            return tuple(results)
+        except BaseException:
+            stop.set()
+            for future in futures.values():
+                future.cancel()
+            raise

@@ -1,0 +1,91 @@
+"""Patch one file that is in no wheel: the new file, with its provenance and reverse data beside it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from shim.applying.ending import Destination, settle
+from shim.applying.events import Watcher
+from shim.applying.files import Settings, patch_files
+from shim.applying.inject import PatchedFile, sha256_of
+from shim.applying.result import Outcome, PatchResult
+from shim.applying.selection import compile_pattern
+from shim.applying.workfile import WorkFile, narrow, plan_file
+from shim.devicecode import read_path
+from shim.errors import InputError
+from shim.planning import Plan, Refusal
+from shim.provenance.document import Original, Request, dump, make_document
+from shim.provenance.edits import pack_edits
+from shim.verifying.load import check_load
+
+PROVENANCE_SUFFIX = ".shim.json"
+UNDO_SUFFIX = ".undo"
+
+
+def patch_single(
+    path: Path,
+    request: Request,
+    settings: Settings,
+    where: Destination,
+    watcher: Watcher,
+    *,
+    allow_nvidia: bool = False,
+) -> PatchResult:
+    """Patch a library on disk; the result has the same name in another folder.
+
+    Raises:
+        InputError: the file is not sound, or the result would overwrite it. PlanError: nothing can be done.
+    """
+    started = time.monotonic()
+    watcher.phase("read", path.stat().st_size)
+    code = read_path(path, member=path.name)
+    library = plan_file(code, request.target, allow_nvidia=allow_nvidia)
+    if request.only:
+        library = narrow(code, library, lambda: path, request.target, compile_pattern(request.only))
+    plan = Plan(target=request.target, subject=path.name, libraries=(library,))
+    if where.dry_run or not library.steps:
+        outcome = Outcome.PLANNED if where.dry_run else settle(plan, patched=False)
+        return PatchResult(outcome=outcome, plan=plan, refusals=_refusals(plan))
+    dest = where.folder / path.name
+    if dest.exists() and (dest.samefile(path) or not where.force):
+        raise InputError(f"{dest} exists", hint="choose another folder with -o, or replace it with --force")
+    where.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=where.folder, prefix=".shim-") as work:
+        done = patch_files([WorkFile(code=code, path=path, plan=library)], Path(work), settings, watcher)
+        final = Plan(target=request.target, subject=path.name, libraries=done.plans)
+        outcome = settle(final, patched=bool(done.patched))
+        patched = done.patched[path.name]
+        results = done.results
+        if where.load:
+            results = tuple(replace(r, load=check_load(patched.path, path, code)) for r in results)
+        _put_beside(path, patched, final, request, dest)
+        patched.path.replace(dest)
+    return PatchResult(
+        outcome=outcome,
+        plan=final,
+        path=dest,
+        undo=dest.with_name(dest.name + UNDO_SUFFIX),
+        sizes=(path.stat().st_size, dest.stat().st_size),
+        libraries=results,
+        refusals=_refusals(final),
+        work=done.work,
+        checks=("old bytes unchanged", "kernels and variables complete", "grade reached"),
+        timings={"total": time.monotonic() - started},
+    )
+
+
+def _refusals(plan: Plan) -> tuple[tuple[str, Refusal], ...]:
+    return tuple((library.member, refusal) for library in plan.libraries for refusal in library.refusals)
+
+
+def _put_beside(path: Path, patched: PatchedFile, plan: Plan, request: Request, dest: Path) -> None:
+    original = Original(filename=path.name, sha256=sha256_of(path), size=path.stat().st_size)
+    document = make_document(original, request, plan.libraries, {patched.member: patched})
+    folder = patched.path.parent
+    for suffix, data in ((PROVENANCE_SUFFIX, dump(document)), (UNDO_SUFFIX, pack_edits(patched))):
+        temporary = folder / suffix
+        temporary.write_bytes(data)
+        temporary.replace(dest.with_name(dest.name + suffix))

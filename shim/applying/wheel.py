@@ -1,0 +1,298 @@
+"""Patch a wheel: read, plan, compile, inject, write, verify. The original is never touched."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from shim.applying.ending import Destination, settle
+from shim.applying.events import Watcher
+from shim.applying.files import PatchedFiles, Settings, patch_files
+from shim.applying.inject import sha256_of
+from shim.applying.members import read_members
+from shim.applying.result import Outcome, PatchResult
+from shim.applying.selection import compile_pattern
+from shim.applying.undo import undo_wheel
+from shim.applying.workfile import WorkFile, narrow, plan_file, refuse_all
+from shim.devicecode import DeviceCode
+from shim.errors import InputError
+from shim.planning import Plan, Refusal
+from shim.planning.licence import is_nvidia_distribution
+from shim.provenance import document as provenance
+from shim.provenance import sbom
+from shim.provenance.document import Original, Request
+from shim.verifying.load import check_loads
+from shim.verifying.standalone import read_provenance
+from shim.verifying.wheel import verify_written
+from shim.wheels.archive import WheelArchive
+from shim.wheels.deflate import DeflateMode
+from shim.wheels.delta import plan_undo
+from shim.wheels.layout import Layout
+from shim.wheels.limits import Limits
+from shim.wheels.metadata import Metadata, read_metadata, with_build
+from shim.wheels.name import WheelName, patched_build, patched_name
+from shim.wheels.record import check_record
+from shim.wheels.undo import side_car, undo_member
+from shim.wheels.writer import WrittenWheel, write_wheel
+
+# Reverse data goes into the wheel when it adds less than this share to it, else beside it.
+EMBED_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelOptions:
+    """What only wheels have.
+
+    Attributes:
+        canonical: compress changed bytes with zlib, so that every machine writes the same wheel.
+    """
+
+    limits: Limits = Limits()
+    allow_nvidia: bool = False
+    canonical: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One wheel on its way."""
+
+    archive: WheelArchive
+    name: WheelName
+    metadata: Metadata
+    request: Request
+    settings: Settings
+    where: Destination
+    options: WheelOptions
+    watcher: Watcher
+
+
+def patch_wheel(
+    path: Path, request: Request, settings: Settings, where: Destination, options: WheelOptions, watcher: Watcher
+) -> PatchResult:
+    """Patch a wheel and verify the result.
+
+    Raises:
+        InputError: the wheel is not sound, or the result would overwrite a different file.
+        PlanError: the target wants more, and nothing could be done.
+        ToolError: no ptxas. VerifyError: a result is not what was promised; nothing was written then.
+    """
+    started = time.monotonic()
+    with WheelArchive.open(path, limits=options.limits) as archive:
+        if archive.name is None:
+            raise InputError(
+                f"{path.name}: not the file name of a wheel", hint="give it back the name its index called it by"
+            )
+        job = _Job(
+            archive=archive,
+            name=archive.name,
+            metadata=read_metadata(archive),
+            request=request,
+            settings=settings,
+            where=where,
+            options=options,
+            watcher=watcher,
+        )
+        if (document := read_provenance(archive)) is not None:
+            return _already(job, document["request"])
+        result = _patch(job)
+    return replace(result, timings={**result.timings, "total": time.monotonic() - started})
+
+
+def _already(job: _Job, request: Mapping[str, object]) -> PatchResult:
+    """A wheel that shim has patched: done when it was for the same request, else redone from its original."""
+    subject = job.archive.path.name
+    if request == job.request.document():
+        plan = Plan(target=job.request.target, subject=subject, libraries=())
+        return PatchResult(outcome=Outcome.ALREADY, plan=plan, path=None)
+    with tempfile.TemporaryDirectory(prefix="shim-") as folder:
+        original = undo_wheel(job.archive.path, Path(folder), job.options.limits)
+        return patch_wheel(original, job.request, job.settings, job.where, job.options, job.watcher)
+
+
+def _patch(job: _Job) -> PatchResult:
+    job.watcher.phase("read", sum(member.size for member in job.archive.members))
+    clock = _Clock()
+    contents = read_members(job.archive, digest=True, jobs=job.settings.toolbox.jobs, progress=job.watcher.done)
+    check_record(job.archive, hashes={c.member.path: c.sha256 or "" for c in contents})
+    clock.lap("read")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".shim-", dir=_work_root(job.where))))
+        files = _plan(job, [c.code for c in contents if c.code is not None and c.code.has_device_code], folder)
+        plan = Plan(target=job.request.target, subject=job.archive.path.name, libraries=tuple(f.plan for f in files))
+        clock.lap("plan")
+        if job.where.dry_run or not plan.steps:
+            return _nothing(job, plan)
+        done = patch_files(files, folder, job.settings, job.watcher)
+        final = replace(plan, libraries=done.plans)
+        outcome = settle(final, patched=bool(done.patched))
+        if job.where.load:
+            loads = check_loads(
+                job.archive,
+                {f.member: (f.code, done.patched[f.member].path) for f in files if f.member in done.patched},
+                folder,
+            )
+            done = replace(done, results=tuple(replace(r, load=loads[r.member]) for r in done.results))
+        clock.lap("compile and inject")
+        result = _write(job, final, done, folder, clock)
+        return replace(result, outcome=outcome)
+
+
+def _work_root(where: Destination) -> Path | None:
+    """Work beside the result, so that a full disk shows before anything is renamed; not for a dry run."""
+    if where.dry_run:
+        return None
+    where.folder.mkdir(parents=True, exist_ok=True)
+    return where.folder
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name] = now - self._last
+        self._last = now
+
+
+def _plan(job: _Job, codes: Sequence[DeviceCode], folder: Path) -> list[WorkFile]:
+    """Libraries with anything to say, those with steps extracted into `folder`."""
+    nvidia = not job.options.allow_nvidia and is_nvidia_distribution(job.name.normalized, (job.metadata.license,))
+    pattern = compile_pattern(job.request.only) if job.request.only else None
+    files = []
+    for number, code in enumerate(codes):
+        path = folder / f"old-{number}-{Path(code.member).name}"
+        plan = plan_file(code, job.request.target, allow_nvidia=job.options.allow_nvidia)
+        if nvidia and plan.steps:
+            plan = refuse_all(plan, "the whole wheel is NVIDIA's")
+        if pattern is not None:
+            plan = narrow(code, plan, _extractor(job, code.member, path), job.request.target, pattern)
+        if plan.steps and not path.exists() and not job.where.dry_run:
+            _extractor(job, code.member, path)()
+        if plan.steps or plan.refusals:
+            files.append(WorkFile(code=code, path=path, plan=plan))
+        else:
+            path.unlink(missing_ok=True)
+    return files
+
+
+def _extractor(job: _Job, member: str, path: Path) -> Callable[[], Path]:
+    def extract() -> Path:
+        if not path.exists():
+            job.archive.extract(job.archive.member(member), path)
+        return path
+
+    return extract
+
+
+def _nothing(job: _Job, plan: Plan) -> PatchResult:
+    refusals = _refusals(plan)
+    if job.where.dry_run:
+        return PatchResult(outcome=Outcome.PLANNED, plan=plan, refusals=refusals)
+    outcome = settle(plan, patched=False)
+    copy = _copy(job.archive.path, job.where) if job.where.copy else None
+    return PatchResult(outcome=outcome, plan=plan, path=copy, refusals=refusals)
+
+
+def _copy(path: Path, where: Destination) -> Path:
+    import shutil
+
+    dest = where.folder / path.name
+    if dest.exists():
+        if sha256_of(dest) == sha256_of(path):
+            return dest
+        if not where.force:
+            raise InputError(f"{dest} exists and is another file", hint="replace it with --force")
+    where.folder.mkdir(parents=True, exist_ok=True)
+    temporary = where.folder / f".shim-{path.name}"
+    shutil.copyfile(path, temporary)
+    return temporary.replace(dest)
+
+
+def _refusals(plan: Plan) -> tuple[tuple[str, Refusal], ...]:
+    return tuple((library.member, refusal) for library in plan.libraries for refusal in library.refusals)
+
+
+def _write(job: _Job, plan: Plan, done: PatchedFiles, folder: Path, clock: _Clock) -> PatchResult:
+    target = str(job.request.target.device.canonical.sm)
+    new_name = patched_name(job.name, (target,))
+    draft = folder / str(new_name)
+    job.watcher.phase("write", job.archive.path.stat().st_size)
+    written = _write_draft(job, plan, done, draft, patched_build(job.name, (target,)))
+    clock.lap("write")
+    job.watcher.phase("verify", written.size)
+    checks = verify_written(
+        job.archive,
+        draft,
+        plan.libraries,
+        {member: patched.sha256 for member, patched in done.patched.items()},
+        job.request.target,
+        job.options.limits,
+    )
+    clock.lap("verify")
+    dest, undo = _publish(draft, job.where)
+    return PatchResult(
+        outcome=Outcome.PATCHED,
+        plan=plan,
+        path=dest,
+        undo=undo,
+        sizes=(job.archive.path.stat().st_size, written.size),
+        libraries=done.results,
+        refusals=_refusals(plan),
+        work=done.work,
+        checks=checks,
+        dropped_signatures=written.dropped_signatures,
+        timings=clock.seconds,
+    )
+
+
+def _write_draft(job: _Job, plan: Plan, done: PatchedFiles, draft: Path, build: str) -> WrittenWheel:
+    info = job.archive.dist_info
+    wheel_file = f"{info}/WHEEL"
+    old = job.archive.path
+    original = Original(filename=old.name, sha256=sha256_of(old), size=old.stat().st_size)
+    signatures = check_record(job.archive).signatures
+    document = provenance.make_document(
+        original, job.request, plan.libraries, done.patched, dropped_signatures=signatures
+    )
+
+    def late(layout: Layout) -> Mapping[str, bytes]:
+        undo = plan_undo(layout, sha256=original.sha256)
+        data = undo.to_bytes(limit=int(EMBED_SHARE * layout.size))
+        if data is not None:
+            return {undo_member(info): data}
+        undo.write(side_car(draft))
+        return {}
+
+    return write_wheel(
+        job.archive,
+        draft,
+        replaced={
+            wheel_file: with_build(job.archive.read(job.archive.member(wheel_file)), build),
+            **{member: patched.path for member, patched in done.patched.items()},
+        },
+        added={
+            f"{info}/{provenance.FOLDER}/{provenance.FILE}": provenance.dump(document),
+            f"{info}/sboms/{sbom.FILE}": sbom.make_sbom(
+                job.name.distribution, job.name.version, document, done.work.tools
+            ),
+        },
+        mode=DeflateMode.CANONICAL if job.options.canonical else DeflateMode.FAST,
+        late=late,
+        progress=job.watcher.done,
+    )
+
+
+def _publish(draft: Path, where: Destination) -> tuple[Path, Path | None]:
+    """Move the verified wheel into place, its side-car first: a wheel that cannot be undone must not appear."""
+    dest = where.folder / draft.name
+    if dest.exists() and not where.force and sha256_of(dest) != sha256_of(draft):
+        raise InputError(f"{dest} exists and is another file", hint="choose another folder with -o, or use --force")
+    undo = side_car(draft)
+    moved = undo.replace(side_car(dest)) if undo.exists() else None
+    return draft.replace(dest), moved

@@ -1,0 +1,58 @@
+"""One file to patch, on disk in a work folder, with what was read from it and what is planned for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from shim.applying.selection import select
+from shim.arch import Target
+from shim.devicecode import DeviceCode
+from shim.planning import LibraryPlan, Refusal, plan_library
+from shim.planning.licence import is_nvidia_library
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkFile:
+    """A library with steps or refusals. `path` holds the original bytes and is never written to."""
+
+    code: DeviceCode
+    path: Path
+    plan: LibraryPlan
+
+    @property
+    def member(self) -> str:
+        return self.code.member
+
+
+def plan_file(code: DeviceCode, target: Target, *, allow_nvidia: bool) -> LibraryPlan:
+    """Plan one file; NVIDIA's own libraries are refused unless allowed."""
+    plan = plan_library(code, target)
+    if allow_nvidia or not plan.steps or not is_nvidia_library(code.member):
+        return plan
+    return refuse_all(plan, "it is one of NVIDIA's libraries by its name")
+
+
+def refuse_all(plan: LibraryPlan, why: str) -> LibraryPlan:
+    """The plan with every step refused for NVIDIA's licence."""
+    refusal = Refusal(
+        code="nvidia-licensed",
+        container=None,
+        offset=0,
+        reason=f"{why}, and NVIDIA's licence forbids to modify it",
+        advice="take a newer release of it from NVIDIA; --allow-nvidia overrides this where you have the right to",
+    )
+    return replace(plan, steps=(), refusals=(refusal,), promised=plan.before, ptx_bytes=0)
+
+
+def narrow(
+    code: DeviceCode, plan: LibraryPlan, extracted: Callable[[], Path], target: Target, pattern: re.Pattern[str]
+) -> LibraryPlan:
+    """The plan for the containers with a matching kernel (`--only`)."""
+    wanted = [step.container for step in plan.steps]
+    wanted += [refusal.container for refusal in plan.refusals if refusal.container is not None]
+    if not plan.steps:
+        return replace(plan, refusals=(), skipped=len(wanted))
+    return plan_library(code, target, select(code, extracted(), pattern, wanted))

@@ -1,0 +1,131 @@
+"""`shim patch`: make a wheel (or library) run natively on the target."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shim.applying.ending import Destination
+from shim.applying.events import Watcher
+from shim.applying.files import Settings
+from shim.applying.machine_code import Toolbox
+from shim.applying.result import Outcome, PatchResult
+from shim.applying.single import patch_single
+from shim.applying.wheel import WheelOptions, patch_wheel
+from shim.arch import Target
+from shim.cli.options import (
+    Session,
+    fetch_options,
+    limit_options,
+    read_limits,
+    read_target,
+    target_options,
+    verbose_option,
+)
+from shim.cli.render.patch import plan_lines, refusal_lines, result_document, result_lines
+from shim.cli.watch import Bars
+from shim.errors import UsageError
+from shim.provenance.document import Request
+from shim.scan.fetch import fetch, parse_requirement
+from shim.scan.platform import machine_of
+from shim.store import ContentStore, cache_root
+
+_PARTLY = 1
+
+
+@click.command("patch")
+@click.argument("subject", metavar="WHEEL|FILE|REQUIREMENT")
+@click.option("-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
+@target_options
+@fetch_options
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--only", metavar="REGEX", default="", help="Only containers with a kernel whose mangled name matches.")
+@click.option("--ptxas", metavar="PATH", type=click.Path(path_type=Path), help="Use this ptxas and no other.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Compilers at once; default: one a core.")
+@click.option("--copy", is_flag=True, help="Copy the input to the output folder when there is nothing to do.")
+@click.option("--force", is_flag=True, help="Replace a different file of the result's name.")
+@click.option("--canonical", is_flag=True, help="Compress with zlib: equal bytes on every machine, but slower.")
+@click.option("--load", is_flag=True, help="Also load each patched library in a child process; runs its constructors.")
+@click.option("--allow-nvidia", is_flag=True, help="Modify NVIDIA's own libraries too. Their licence forbids it.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@limit_options
+@verbose_option
+@click.pass_context
+def command(ctx: click.Context, /, subject: str, form: str, **values: Any) -> int:
+    """Compile the PTX in a wheel ahead of time and add the machine code to its libraries.
+
+    The result is written to the folder of -o (default: the current one) and verified before it appears there; the
+    original is never changed, and `shim undo` gives it back.
+
+    Exit code: 0, or 1 when some containers had to stay as they are, or 5 when nothing can be done.
+    """
+    session = ctx.find_object(Session) or Session()
+    with Bars(verbose=session.verbose) as bars:
+        result = _patch(subject, bars, **values)
+    if form == "json":
+        click.echo(json.dumps(result_document(result), indent=2))
+    else:
+        click.echo("\n".join(_lines(result)))
+    return _PARTLY if result.outcome is Outcome.PARTLY else 0
+
+
+def _patch(
+    subject: str,
+    watcher: Watcher,
+    *,
+    folder: Path,
+    device: str,
+    driver_cuda: str,
+    platform: str | None,
+    python: str | None,
+    dry_run: bool,
+    only: str,
+    ptxas: Path | None,
+    jobs: int | None,
+    copy: bool,
+    force: bool,
+    canonical: bool,
+    load: bool,
+    allow_nvidia: bool,
+    **limits: Any,
+) -> PatchResult:
+    target = read_target(device, driver_cuda)
+    path = _find(subject, target, platform, python)
+    toolbox = Toolbox(
+        store=ContentStore(cache_root() / "compiled"),
+        ptxas=ptxas,
+        offline=os.environ.get("SHIM_OFFLINE") == "1",
+        jobs=jobs,
+        driver_major=target.driver_cuda[0],
+    )
+    settings = Settings(toolbox=toolbox, target=target)
+    request = Request(target=target, only=only)
+    where = Destination(folder=folder, dry_run=dry_run, force=force, copy=copy, load=load)
+    if path.suffix != ".whl":
+        return patch_single(path, request, settings, where, watcher, allow_nvidia=allow_nvidia)
+    options = WheelOptions(limits=read_limits(**limits), allow_nvidia=allow_nvidia, canonical=canonical)
+    return patch_wheel(path, request, settings, where, options, watcher)
+
+
+def _find(subject: str, target: Target, platform: str | None, python: str | None) -> Path:
+    path = Path(subject)
+    if path.is_dir():
+        raise UsageError(f"{subject} is a folder", hint="name the wheels or libraries in it one by one")
+    if path.exists() or path.suffix in (".whl", ".so") or "/" in subject:
+        path.stat()  # the system's own words when it cannot be reached
+        return path
+    machine = None if platform == "native" else machine_of(platform, target)
+    return fetch(parse_requirement(subject), machine=machine, python=python).path
+
+
+def _lines(result: PatchResult) -> list[str]:
+    if result.outcome is Outcome.ALREADY:
+        return [f"{result.plan.subject}: already patched in this way; nothing to do"]
+    lines = plan_lines(result.plan)
+    if result.outcome is not Outcome.PLANNED:
+        return lines + result_lines(result)
+    return lines + (["stays as it is:", *refusal_lines(result.refusals)] if result.refusals else [])

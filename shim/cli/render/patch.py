@@ -1,0 +1,154 @@
+"""What `patch` says: the plan, and what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from shim.applying.ending import is_advisory
+from shim.applying.result import PatchResult
+from shim.planning import LibraryPlan, Plan, Refusal
+
+_MOST_REFUSALS = 12
+# CPU seconds for a megabyte of PTX: measured from 1 (small kernels) to 20 (attention templates); docs/patching.md.
+_SECONDS_PER_MB = (1.0, 20.0)
+
+
+def size_text(count: int) -> str:
+    """1234567 -> "1.2 MB"."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if abs(value) < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.2f} GB"
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan for people: steps, reason, expected cost."""
+    device = plan.target.device
+    if not plan.steps and not plan.refusals:
+        return [f"{plan.subject}: nothing to do for {device}: no container lacks machine code that it should have"]
+    lines = [f"{plan.subject}: plan for {device} (driver of CUDA {'.'.join(map(str, plan.target.driver_cuda))})"]
+    for library in plan.libraries:
+        lines += _library_lines(library)
+    total = sum(library.ptx_bytes for library in plan.libraries)
+    if total:
+        low, high = (total / 1e6 * seconds for seconds in _SECONDS_PER_MB)
+        lines.append(f"  expected: {size_text(total)} of PTX, {low:.0f} to {high:.0f} CPU seconds unless cached")
+    return lines
+
+
+def _library_lines(library: LibraryPlan) -> list[str]:
+    lines = []
+    if library.steps:
+        lines.append(f"  {library.member}: {library.before} -> {library.promised}, append layout")
+    for (arch, link, reason), count in Counter((s.arch, s.link, s.reason) for s in library.steps).items():
+        verb = "compile and link" if link else "compile"
+        lines.append(f"    {verb} {arch} for {count} container{'s' if count > 1 else ''}: {reason}")
+    if library.skipped:
+        lines.append(f"    {library.skipped} containers left out by --only")
+    return lines
+
+
+def refusal_lines(refusals: Iterable[tuple[str, Refusal]]) -> list[str]:
+    """What stays as it is, equal reasons together."""
+    counts = Counter((member, r.code, r.reason, r.advice) for member, r in refusals)
+    lines = []
+    for (member, code, reason, advice), count in list(counts.items())[:_MOST_REFUSALS]:
+        many = f"{count} containers: " if count > 1 else ""
+        lines.append(f"  {member}: [{code}] {many}{reason}")
+        lines.append(f"    {advice}")
+    if len(counts) > _MOST_REFUSALS:
+        lines.append(f"  ... and {len(counts) - _MOST_REFUSALS} more; --format json has all")
+    return lines
+
+
+def result_lines(result: PatchResult) -> list[str]:
+    """What was done and checked."""
+    lines: list[str] = []
+    hard = [(m, r) for m, r in result.refusals if not is_advisory(r.code)]
+    notes = [(m, r) for m, r in result.refusals if is_advisory(r.code)]
+    if hard:
+        lines += ["left as it is:", *refusal_lines(hard)]
+    if notes:
+        lines += ["runs, but unproven:", *refusal_lines(notes)]
+    for library in result.libraries:
+        loads = f"; {library.load}" if library.load else ""
+        lines.append(
+            f"  {library.member}: {library.before} -> {library.after}, {library.images} new images with "
+            f"{library.kernels} kernels, {size_text(library.added_bytes)} larger{loads}"
+        )
+    if any(library.strip_unsafe for library in result.libraries):
+        lines.append("  do not run strip or objcopy on these: the program header table of some was moved")
+    if result.work.units:
+        work = result.work
+        lines.append(
+            f"compiled {work.compiled}, from the cache {work.cached}: {work.cpu_seconds:.1f} CPU s, "
+            f"{work.wall_seconds:.1f} s ({', '.join(work.tools)})"
+        )
+    lines += [f"signature {name} dropped: it no longer holds" for name in result.dropped_signatures]
+    if result.checks:
+        lines.append(f"verified: {'; '.join(result.checks)}")
+        lines.append("not run on a GB10; `python -m shim selftest` there tells whether its driver takes sm_121 code")
+    if result.path is not None:
+        old, new = result.sizes
+        lines.append(f"wrote {result.path} ({size_text(old)} -> {size_text(new)})")
+    if result.undo is not None:
+        lines.append(f"wrote {result.undo} (keep it beside the file: `shim undo` needs it)")
+    return lines
+
+
+def result_document(result: PatchResult) -> Mapping[str, Any]:
+    """The result as JSON values."""
+    return {
+        "schema": "shim-patch/1",
+        "outcome": result.outcome.value,
+        "subject": result.plan.subject,
+        "target": str(result.plan.target.device),
+        "path": str(result.path) if result.path else None,
+        "undo": str(result.undo) if result.undo else None,
+        "sizes": {"before": result.sizes[0], "after": result.sizes[1]},
+        "plan": [
+            {
+                "member": library.member,
+                "before": str(library.before),
+                "promised": str(library.promised),
+                "steps": [
+                    {"container": s.container, "arch": s.arch, "link": s.link, "reason": s.reason}
+                    for s in library.steps
+                ],
+                "left_out_by_only": library.skipped,
+            }
+            for library in result.plan.libraries
+        ],
+        "libraries": [
+            {
+                "member": library.member,
+                "before": str(library.before),
+                "after": str(library.after),
+                "images": library.images,
+                "kernels": library.kernels,
+                "added_bytes": library.added_bytes,
+                "strip_unsafe": library.strip_unsafe,
+                "load": library.load,
+            }
+            for library in result.libraries
+        ],
+        "refusals": [
+            {"member": m, "code": r.code, "container": r.container, "reason": r.reason, "advice": r.advice}
+            for m, r in result.refusals
+        ],
+        "work": {
+            "units": result.work.units,
+            "compiled": result.work.compiled,
+            "cached": result.work.cached,
+            "cpu_seconds": round(result.work.cpu_seconds, 3),
+            "wall_seconds": round(result.work.wall_seconds, 3),
+            "tools": list(result.work.tools),
+        },
+        "checks": list(result.checks),
+        "dropped_signatures": list(result.dropped_signatures),
+        "timings": {name: round(seconds, 3) for name, seconds in result.timings.items()},
+    }

@@ -1,0 +1,35 @@
+"""`shim verify`: does a wheel keep what its RECORD and its provenance say?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shim.cli.options import limit_options, read_limits, verbose_option
+from shim.cli.watch import Bars
+from shim.verifying.standalone import verify_wheel
+
+
+@click.command("verify")
+@click.argument("wheels", nargs=-1, required=True, metavar="WHEEL...", type=click.Path(path_type=Path))
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Files read at once; default: up to 4.")
+@limit_options
+@verbose_option
+def command(wheels: tuple[Path, ...], jobs: int | None, **limits: Any) -> int:
+    """Check every hash of a wheel; of a patched one also the new images and the promised grades.
+
+    Exit code: 0, 3 when a wheel is not sound, 7 when it is not what shim wrote.
+    """
+    for path in wheels:
+        with Bars() as bars:
+            found = verify_wheel(path, read_limits(**limits), bars, jobs)
+        click.echo(f"{path.name}: RECORD true for {found.members} members")
+        if not found.patched:
+            click.echo("  not patched by shim")
+            continue
+        click.echo(f"  patched for {found.target}: {found.images} new images are in place and as they were made")
+        for member, promised, reached in found.libraries:
+            click.echo(f"  {member}: {reached} (promised {promised})")
+    return 0

@@ -1,0 +1,136 @@
+"""The record of what was done to a wheel: `<dist-info>/shim/provenance.json`.
+
+It names every changed member with hashes before and after, every new image with the PTX it came from and the program
+that made it, and what was left alone and why. `shim verify` checks a wheel against it; `shim undo` needs it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shim import __version__
+from shim.applying.inject import Injected, PatchedFile
+from shim.arch import Target
+from shim.errors import InputError
+from shim.planning import LibraryPlan, Refusal
+
+SCHEMA = "shim-provenance/1"
+FOLDER = "shim"
+FILE = "provenance.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """The file that was patched."""
+
+    filename: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked for; equal requests on equal originals give equal results.
+
+    only: the `--only` expression, "" for everything.
+    """
+
+    target: Target
+    only: str
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "target": str(self.target.device),
+            "driver_cuda": "{}.{}".format(*self.target.driver_cuda),
+            "only": self.only,
+        }
+
+
+def _refusal(refusal: Refusal) -> dict[str, Any]:
+    return {
+        "code": refusal.code,
+        "container": refusal.container,
+        "offset": refusal.offset,
+        "reason": refusal.reason,
+        "advice": refusal.advice,
+    }
+
+
+def _container(injected: Injected) -> dict[str, Any]:
+    return {
+        "container": injected.container,
+        "offset": {"before": injected.before, "after": injected.after},
+        "image": {"kind": "sass", "arch": injected.arch, "sha256": injected.cubin_sha256},
+        "entry": {"size": injected.entry_size, "sha256": injected.entry_sha256},
+        "sources_sha256": list(injected.source_sha256),
+        "ptxas_options": injected.image.options,
+        "tools": list(injected.image.tools),
+        "kernels": injected.check.kernels,
+        "objects": injected.check.objects,
+        "notes": list(injected.check.notes),
+        "reason": injected.reason,
+    }
+
+
+def _member(plan: LibraryPlan, patched: PatchedFile | None) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "path": plan.member,
+        "grade": {"before": str(plan.before), "promised": str(plan.promised)},
+        "refusals": [_refusal(refusal) for refusal in plan.refusals],
+        "left_out_by_only": plan.skipped,
+    }
+    if patched is not None:
+        document |= {
+            "original": {"sha256": patched.original_sha256, "size": patched.original_size},
+            "patched": {"sha256": patched.sha256, "size": patched.size},
+            "strip_unsafe": patched.strip_unsafe,
+            "containers": [_container(injected) for injected in patched.injected],
+        }
+    return document
+
+
+def make_document(
+    original: Original,
+    request: Request,
+    libraries: Sequence[LibraryPlan],
+    patched: Mapping[str, PatchedFile],
+    *,
+    dropped_signatures: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The provenance of one patched wheel or file. Holds no time and no path, so that equal inputs give equal bytes."""
+    return {
+        "schema": SCHEMA,
+        "shim": __version__,
+        "original": {"filename": original.filename, "sha256": original.sha256, "size": original.size},
+        "request": request.document(),
+        "members": [_member(plan, patched.get(plan.member)) for plan in libraries],
+        "dropped_signatures": list(dropped_signatures),
+        "proof": "checked without a GPU; not run on a GB10",
+    }
+
+
+def dump(document: Mapping[str, Any]) -> bytes:
+    """JSON as shim writes it: sorted keys, two spaces, one newline at the end."""
+    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def load(data: bytes, where: str) -> dict[str, Any]:
+    """Read a provenance document.
+
+    Raises:
+        InputError: not JSON, or a schema this version does not know.
+    """
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise InputError(f"{where}: not JSON ({error})", hint="The wheel was changed after shim wrote it.") from error
+    found = document.get("schema") if isinstance(document, dict) else None
+    if found != SCHEMA:
+        raise InputError(
+            f"{where}: expected schema {SCHEMA}, found {found!r}",
+            hint="It was written by another version of shim; use that one.",
+        )
+    return dict(document)

@@ -1,0 +1,1 @@
+"""Is a result what was promised? Reads it again with the same code that scanned the original."""

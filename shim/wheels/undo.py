@@ -1,0 +1,285 @@
+"""The original wheel back from the patched one and its reverse data (form: module `delta`)."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+from isal import isal_zlib
+
+from shim.errors import InputError, VerifyError
+from shim.wheels.archive import WheelArchive
+from shim.wheels.compare import MAX_CHANGED
+from shim.wheels.delta import MAGIC, Copy, Deflate, Literal, Operation, prefix_crc32
+from shim.wheels.level import LEVELS, recompressor
+from shim.wheels.limits import Limits
+from shim.wheels.output import OutputFile
+from shim.wheels.randomfile import PIECE, RandomFile
+
+__all__ = ["apply_undo", "side_car", "undo_member"]
+
+_MAX_HEADER = 8 << 20
+_MAX_EMBEDDED = 256 << 20
+_MAX_WINDOW = 128 << 20
+
+
+def undo_member(dist_info: str) -> str:
+    """Path of the reverse data inside a patched wheel."""
+    return f"{dist_info}/shim/undo"
+
+
+def side_car(wheel: Path) -> Path:
+    """The file with the reverse data that stands beside a patched wheel."""
+    return wheel.with_name(wheel.name + ".undo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    name: str
+    size: int
+    sha256: str
+    prefix_size: int
+    prefix_crc32: int
+    zlib: str
+    operations: tuple[Operation, ...]
+
+
+class _Literals:
+    """Reverse data opened for reading: the header, then the literal bytes in order."""
+
+    def __init__(self, raw: IO[bytes], where: str) -> None:
+        self._where = where
+        if raw.read(len(MAGIC)) != MAGIC:
+            raise self.fault(f"expected it to start with {MAGIC!r}")
+        engine = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+        self._reader = engine.stream_reader(raw, read_across_frames=False)
+        (size,) = struct.unpack("<I", self.read(4))
+        if size > _MAX_HEADER:
+            raise self.fault(f"its header claims {size} bytes, expected at most {_MAX_HEADER}")
+        try:
+            fields = json.loads(self.read(size))
+            self.header = _parse_header(fields)
+        except (ValueError, TypeError, KeyError, RecursionError) as err:
+            raise self.fault(f"its header is malformed ({type(err).__name__}: {err})") from err
+
+    def read(self, size: int) -> bytes:
+        """Exactly `size` bytes."""
+        parts = []
+        while size:
+            try:
+                part = self._reader.read(size)
+            except zstandard.ZstdError as err:
+                raise self.fault(str(err)) from err
+            if not part:
+                raise self.fault(f"it ends {size} bytes too early")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def fault(self, text: str) -> InputError:
+        """An error about this reverse data."""
+        return InputError(
+            f"{self._where}: the undo data is damaged: {text}",
+            hint="get the original wheel from where it came from",
+        )
+
+
+def apply_undo(
+    patched: WheelArchive,
+    folder: Path,
+    *,
+    undo: Path | None = None,
+    force: bool = False,
+    limits: Limits | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """Write the original of a patched wheel, under its original name.
+
+    Args:
+        patched: the patched wheel.
+        folder: where to write.
+        undo: the side-car; when None the member inside the wheel, else the side-car beside it.
+        force: replace a different file of that name.
+        limits: bounds on the size of the original.
+        progress: called with bytes written, step by step.
+
+    Returns:
+        The file written.
+
+    Raises:
+        InputError: no undo data, or damaged; the file cannot be written.
+        VerifyError: the wheel is not the one the undo data was made for, or zlib gives other bytes here.
+    """
+    with _open_undo(patched, undo) as literals:
+        header = literals.header
+        _check_bounds(patched, literals, limits or Limits())
+        crc = prefix_crc32(patched.file, header.prefix_size)
+        if crc != header.prefix_crc32:
+            raise VerifyError(
+                f"{patched.path}: changed since it was patched, or the undo data is that of another wheel: "
+                f"expected CRC-32 {header.prefix_crc32:#010x} of its first {header.prefix_size} bytes, "
+                f"found {crc:#010x}",
+                hint="use the patched wheel as shim wrote it, and its own undo data",
+            )
+        out = folder / header.name
+        with OutputFile(out, progress=progress) as output:
+            for operation in header.operations:
+                _apply(patched, literals, operation, output)
+            with RandomFile(output.temporary) as result:
+                found = result.sha256()
+            if found != header.sha256:
+                raise VerifyError(
+                    f"{out}: the result is not the original: expected SHA-256 {header.sha256}, found {found}",
+                    hint="get the original wheel from where it came from",
+                )
+            output.commit(force=force)
+        return out
+
+
+@contextmanager
+def _open_undo(patched: WheelArchive, undo: Path | None) -> Iterator[_Literals]:
+    member = undo_member(patched.dist_info)
+    beside = side_car(patched.path)
+    if undo is None and member in patched:
+        data = patched.read(patched.member(member), limit=_MAX_EMBEDDED)
+        yield _Literals(io.BytesIO(data), f"{patched.path}: member {member!r}")
+        return
+    if undo is None and not beside.exists():
+        raise InputError(
+            f"{patched.path}: no undo data: neither a member {member!r} nor a file {beside}",
+            hint="pass the .undo file that was written beside the patched wheel",
+        )
+    path = undo or beside
+    with RandomFile(path), path.open("rb") as raw:  # RandomFile explains what cannot be opened
+        yield _Literals(raw, str(path))
+
+
+def _parse_header(fields: Any) -> _Header:
+    """The header with every number checked to be one and in range.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is not such a header.
+    """
+    prefix_size, prefix_crc = fields["prefix"]
+    name = fields["name"]
+    if not isinstance(name, str) or not name or "/" in name or "\0" in name or name in (".", ".."):
+        raise ValueError(f"the name {name!r} is not one of a file")
+    return _Header(
+        name=name,
+        size=_number(fields["size"]),
+        sha256=str(fields["sha256"]),
+        prefix_size=_number(prefix_size),
+        prefix_crc32=_number(prefix_crc),
+        zlib=str(fields["zlib"]),
+        operations=tuple(_decoded(item) for item in fields["operations"]),
+    )
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
+        raise ValueError(f"{value!r} is not a size or an offset")
+    return value
+
+
+def _decoded(item: Any) -> Operation:
+    match item:
+        case ["copy", offset, size]:
+            return Copy(offset=_number(offset), size=_number(size))
+        case ["literal", size]:
+            return Literal(size=_number(size))
+        case ["deflate", str(path), level, size, crc, contents_size, [*ranges]]:
+            if level not in LEVELS:
+                raise ValueError(f"{level!r} is not a zlib level")
+            return Deflate(
+                path=path,
+                level=level,
+                size=_number(size),
+                crc32=_number(crc),
+                contents_size=_number(contents_size),
+                ranges=tuple((_number(offset), _number(length)) for offset, length in ranges),
+            )
+        case _:
+            raise ValueError(f"{str(item)[:80]} is not an operation")
+
+
+def _check_bounds(patched: WheelArchive, literals: _Literals, limits: Limits) -> None:
+    header = literals.header
+    if header.size > limits.max_total_size:
+        raise literals.fault(
+            f"the original would have {header.size} bytes, expected at most {limits.max_total_size}"
+        )
+    if header.prefix_size > patched.file.size:
+        raise literals.fault(f"it refers to {header.prefix_size} bytes, the wheel has {patched.file.size}")
+    total = sum(operation.size for operation in header.operations)
+    if total != header.size:
+        raise literals.fault(f"its operations give {total} bytes, expected {header.size}")
+    for operation in header.operations:
+        match operation:
+            case Copy() if operation.offset + operation.size > header.prefix_size:
+                raise literals.fault(f"it copies up to byte {operation.offset + operation.size} of the wheel")
+            case Deflate() if operation.contents_size > limits.max_member_size:
+                raise literals.fault(f"member {operation.path!r} would have {operation.contents_size} bytes")
+            case Deflate() if sum(size for _, size in operation.ranges) > MAX_CHANGED:
+                raise literals.fault(f"member {operation.path!r} has more changes than shim would record")
+
+
+def _apply(patched: WheelArchive, literals: _Literals, operation: Operation, output: OutputFile) -> None:
+    match operation:
+        case Copy():
+            output.copy(patched.file, operation.offset, operation.size)
+        case Literal():
+            left = operation.size
+            while left:
+                piece = literals.read(min(left, PIECE))
+                output.write(piece)
+                left -= len(piece)
+        case Deflate():
+            _apply_deflate(patched, literals, operation, output)
+
+
+def _apply_deflate(
+    patched: WheelArchive, literals: _Literals, operation: Deflate, output: OutputFile
+) -> None:
+    engine = recompressor(operation.level)
+    crc = size = 0
+    for piece in _old_contents(patched, literals, operation):
+        packed = engine.compress(piece)
+        crc, size = isal_zlib.crc32(packed, crc), size + len(packed)
+        output.write(packed)
+    packed = engine.flush()
+    crc, size = isal_zlib.crc32(packed, crc), size + len(packed)
+    output.write(packed)
+    if (crc, size) != (operation.crc32, operation.size):
+        raise VerifyError(
+            f"{patched.path}: member {operation.path!r}: zlib {zlib.ZLIB_RUNTIME_VERSION} does not give "
+            f"the original compressed bytes here; zlib {literals.header.zlib} did",
+            hint=f"run undo with a Python that uses zlib {literals.header.zlib}",
+        )
+
+
+def _old_contents(patched: WheelArchive, literals: _Literals, operation: Deflate) -> Iterator[bytes]:
+    """The new contents with the old bytes put back, cut or extended to the old size."""
+    changes = deque((offset, literals.read(size)) for offset, size in operation.ranges)
+    position = 0
+    for piece in patched.stream(patched.member(operation.path)):
+        data = bytearray(piece)
+        end = position + len(data)
+        while changes and changes[0][0] < end:
+            offset, before = changes.popleft()
+            if offset + len(before) > end:  # goes on in the next piece, or behind the new contents
+                changes.appendleft((end, before[end - offset :]))
+                before = before[: end - offset]
+            data[max(offset - position, 0) : offset + len(before) - position] = before
+        yield bytes(data[: max(operation.contents_size - position, 0)])
+        position = end
+    for _, before in changes:
+        yield before
