@@ -8,7 +8,6 @@ namespace shim {
 namespace {
 
 constexpr std::uint32_t kElfMagic = 0x464C457F;
-constexpr std::uint16_t kMachineCuda = 190;
 constexpr std::uint32_t kSymtab = 2;
 constexpr std::uint32_t kNobits = 8;
 constexpr std::uint32_t kCompatType = 0x70000086;

@@ -7,6 +7,8 @@
 
 namespace shim {
 
+inline constexpr std::uint16_t kMachineCuda = 190;  // e_machine EM_CUDA
+
 struct CubinSymbol {
   std::string name;
   bool function = false;  // else a data object

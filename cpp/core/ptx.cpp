@@ -75,6 +75,10 @@ unsigned number(std::string_view digits) {
   return value;
 }
 
+bool is_number(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
 std::uint32_t type_size(std::string_view type) {
   if (type.ends_with("64")) return 8;
   if (type.ends_with("32")) return 4;
@@ -151,12 +155,16 @@ void parse_head(PtxModule& module, std::string_view text) {
   if (cursor.word() != ".version") throw ParseError("not PTX: expected .version as the first directive", 0);
   const std::string_view version = cursor.word();
   const std::size_t dot = version.find('.');
-  if (dot == std::string_view::npos) throw ParseError("PTX: .version without a number", 0);
+  if (dot == std::string_view::npos || !is_number(version.substr(0, dot)) || !is_number(version.substr(dot + 1))) {
+    throw ParseError("PTX: .version without a number", 0);
+  }
   module.major = number(version.substr(0, dot));
   module.minor = number(version.substr(dot + 1));
   if (cursor.word() != ".target") throw ParseError("PTX: expected .target behind .version", 0);
   const std::string_view target = cursor.word();
-  if (!target.starts_with("sm_")) throw ParseError("PTX: expected .target sm_NN", 0);
+  if (target.size() < 5 || !target.starts_with("sm_") || !is_number(target.substr(3, 2))) {
+    throw ParseError("PTX: expected .target sm_NN", 0);
+  }
   module.arch = number(target.substr(3));
   if (target.ends_with('a')) module.feature = 'a';
   if (target.ends_with('f')) module.feature = 'f';

@@ -61,7 +61,7 @@ bool is_cut_off(const Windows& file) {
   const Bytes head = file.view(0, have, "ELF header");
   const auto machine = load<std::uint16_t>(head.data() + offsetof(Elf64_Ehdr, e_machine));
   if (load<std::uint8_t>(head.data() + EI_CLASS) != ELFCLASS64) return false;
-  if (machine != EM_X86_64 && machine != EM_AARCH64) return false;
+  if (machine != EM_X86_64 && machine != EM_AARCH64 && machine != kMachineCuda) return false;
   if (have < header_size) return true;
   const auto shoff = load<std::uint64_t>(head.data() + offsetof(Elf64_Ehdr, e_shoff));
   const auto count = load<std::uint16_t>(head.data() + offsetof(Elf64_Ehdr, e_shnum));
@@ -199,6 +199,9 @@ void note_unknown(Report& report, const SectionIndex& sections) {
       if (from < to) report.unknown.push_back({from, to - from, s->name});
     };
     auto c = std::ranges::lower_bound(report.containers, s->offset, {}, [](const auto& one) { return one.found.offset; });
+    if (c != report.containers.begin() && (c - 1)->found.offset + (c - 1)->found.size > s->offset) {
+      throw ParseError(s->name + ": starts inside a fatbin container", (c - 1)->found.offset);
+    }
     for (; c != report.containers.end() && c->found.offset < end; ++c) {
       add(std::min(c->found.zeros_before, c->found.offset));
       from = std::max(c->found.first_nonzero_after, c->found.offset + c->found.size);

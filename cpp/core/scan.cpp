@@ -22,13 +22,13 @@ std::string_view as_text(Bytes bytes) {
 
 Format sniff(Bytes head, const std::string& name) {
   if (is_cubin(head)) return Format::kCubin;
+  if (name.ends_with(".cubin")) throw ParseError("cubin file: expected an ELF header with e_machine 190", 0);
   if (head.size() >= 4 && as_text(head).starts_with("\x7f" "ELF")) return Format::kElf;
   if (as_text(head).starts_with(kArchiveMagic)) return Format::kArchive;
   if (head.size() >= 4 && load<std::uint32_t>(head.data()) == kContainerMagic) return Format::kFatbin;
   if (name.ends_with(".ltoir")) return Format::kLtoIr;
   if (is_ptx(as_text(head))) return Format::kPtx;
   if (name.ends_with(".ptx")) throw ParseError("PTX file: expected .version and .target at its start", 0);
-  if (name.ends_with(".cubin")) throw ParseError("cubin file: expected an ELF header with e_machine 190", 0);
   if (name.ends_with(".fatbin")) throw ParseError("fatbin file: expected magic 0xba55ed50", 0);
   return Format::kNone;
 }
@@ -50,6 +50,9 @@ void finish_plain(Format format, const Windows& file, Report& report) {
 
 void finish_fatbin(const Search& search, Report& report) {
   if (!search.broken.empty()) throw ParseError(search.broken.front().what, search.broken.front().at);
+  if (search.containers.empty() || search.containers.front().offset != 0) {
+    throw ParseError("fatbin file: ends inside the 16-byte header of its container", 0);
+  }
   std::uint64_t from = 0;
   for (const FoundContainer& c : search.containers) {
     if (const std::uint64_t zeros = std::min(c.zeros_before, c.offset); from < zeros) {

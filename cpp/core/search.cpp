@@ -1,5 +1,7 @@
 #include "search.hpp"
 
+#include "cubin.hpp"
+
 #include <algorithm>
 #include <optional>
 
@@ -9,13 +11,13 @@ namespace {
 
 constexpr std::size_t kLook = 192;              // bytes from a candidate on that settle what it is
 constexpr std::size_t kRefill = 2 * kEntryHeaderLimit;
+constexpr std::uint64_t kCopies = 2;             // of a container: the search has one, the report another
 constexpr std::uint64_t kCubinKeep = 4u << 20;
 constexpr std::uint64_t kSmallCubin = 4096;     // could be a cubin without any kernel
 constexpr std::uint64_t kSmallPtx = 512;        // could be a module without any .entry
 constexpr std::uint32_t kElfMagic = 0x464C457F;
 constexpr std::uint64_t kCubinIdentOld = 0x3301010200000000;  // 64-bit, little-endian, OSABI 0x33
 constexpr std::uint64_t kCubinIdentNew = 0x4101010200000000;  // OSABI 0x41
-constexpr std::uint16_t kMachineCuda = 190;
 
 // The first 8-byte aligned place (by file offset) in [from, to) that starts with one of the three magics.
 std::size_t next_magic(Bytes window, std::uint64_t base, std::size_t from, std::size_t to) {
@@ -273,14 +275,14 @@ bool Search::read_entry(Bytes window, std::size_t& at, bool last) {
   }
   if (state_ == State::kEntry) {
     for (auto e = current_.entries.rbegin(); e != current_.entries.rend() && e->offset == offset; ++e) {
-      charge(sizeof(Entry) + e->name.size() + e->options.size() + e->compat.size(), offset);
+      charge(kCopies * (sizeof(Entry) + e->name.size() + e->options.size() + e->compat.size()), offset);
     }
   }
   return true;
 }
 
 void Search::end_container() {
-  charge(sizeof(FoundContainer), current_.offset);
+  charge(kCopies * sizeof(FoundContainer), current_.offset);
   state_ = State::kSearch;
   current_.first_nonzero_after = file_size_;
   containers.push_back(std::move(current_));

@@ -2,8 +2,8 @@
 
     python cpp/fuzz/make_corpus.py [FOLDER]
 
-Every file is made by tests/builders, so each byte of it is known; none is longer than 4 KiB. The last two bytes
-of `scan`, `fatbin` and `ar` inputs choose chunk sizes and file name (cpp/fuzz/fuzz.hpp).
+Every file is made by tests/builders, so each byte of it is known; none is longer than 4 KiB. The last
+two bytes of `scan`, `fatbin` and `ar` inputs choose chunk sizes and file name (cpp/fuzz/fuzz.hpp).
 """
 
 from __future__ import annotations
@@ -73,6 +73,14 @@ def fatbin_files() -> dict[str, bytes]:
     return files
 
 
+def section_in_container() -> bytes:
+    """A find: .nv_fatbin starts inside a container, whose bytes were then reported as unknown."""
+    made = hostfile.shared([Code(data=fatbin.container(images()["ptx"]))])
+    header = made.header[".nv_fatbin"]
+    moved = fatbin.poke(made.data, header + 24, "<Q", made.containers[0] + 8)
+    return fatbin.poke(moved, header + 32, "<Q", len(fatbin.container(images()["ptx"])) - 8)
+
+
 def scan_files() -> dict[str, bytes]:
     some = images()
     whole = Code(data=fatbin.container(some["ptx-zstd"], some["cubin-8"]))
@@ -106,6 +114,7 @@ def scan_files() -> dict[str, bytes]:
         "cubin": seeded(cubins.cubin(121), "a.cubin"),
         "ptx": seeded(fatbin.ptx("121a"), "a.ptx"),
         "ltoir": seeded(bytes(range(128)), "a.ltoir"),
+        "find-section-in-container": seeded(section_in_container(), "a.so"),
     }
 
 

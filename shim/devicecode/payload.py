@@ -117,7 +117,8 @@ def decode(image: GpuImage, payload: bytes, *, limit: int = DEFAULT_LIMIT) -> by
 
 def _parse_error(error: ValueError, what: str) -> InputError:
     message, offset = error.args
-    return InputError(f"{what}: {message} (at offset {offset:#x} of the image)")
+    prefix = "" if message.startswith(what) else f"{what}: "
+    return InputError(f"{prefix}{message} (at offset {offset:#x} of the image)")
 
 
 def read_cubin(data: bytes) -> CubinInfo:

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from shim.devicecode import DeviceCode, GpuImage, StreamReader, read_path
+from shim.errors import InputError
 
 
 def fetcher(data: bytes, calls: list[tuple[int, int]] | None = None) -> Callable[..., Iterable[bytes]]:
@@ -51,3 +54,15 @@ def images_of(code: DeviceCode) -> list[GpuImage]:
 
 def payload(data: bytes, image: GpuImage) -> bytes:
     return data[image.payload_offset : image.payload_offset + image.payload_size]
+
+
+def error_of(data: bytes, name: str = "lib.so", *, pieces: int = 97) -> str:
+    """The message with which the file is refused; a stream in pieces must refuse it with the same words."""
+    with pytest.raises(InputError) as whole:
+        read_stream(data, name)
+    with pytest.raises(InputError) as cut:
+        read_stream(data, name, range(pieces, len(data), pieces))
+    assert str(cut.value) == str(whole.value)
+    assert whole.value.hint
+    assert str(whole.value).startswith(f"{name}: ")
+    return str(whole.value)
