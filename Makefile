@@ -19,8 +19,11 @@ $(VENV)/.benched: $(VENV)/.tested
 	$(PY) -m pip install --quiet --group bench
 	touch $@
 
+DEMO := bitsandbytes==0.50.2 --platform aarch64 --python 3.12
 run: $(VENV)/.installed
-	$(PY) -m shim patch bitsandbytes==0.50.2 --platform aarch64 --python 3.12 -o dist
+	$(PY) -m shim scan $(DEMO)
+	$(PY) -m shim patch $(DEMO) -o dist
+	$(PY) -m shim verify dist/bitsandbytes-0.50.2-1sm121-*.whl
 
 test: $(VENV)/.tested
 	$(PY) -m pytest -n auto -m "not real and not slow"

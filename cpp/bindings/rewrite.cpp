@@ -173,30 +173,36 @@ void register_rewrite(py::module_& m) {
   register_errors(m);
   register_result(m);
   m.def("append_containers", &py_append_containers, "src"_a, "dst"_a, "edits"_a,
-        "Copy the linked ELF file `src` to `dst` (which must not exist; mode bits are kept) with new fatbin containers.\n\n"
+        "Copy the linked ELF file `src` to `dst` (which must not exist; mode bits are kept), with new fatbin\n"
+        "containers.\n\n"
         "edits: sequence of (wrappers, pieces). wrappers: file offsets of the 24-byte wrappers that will share the\n"
-        "container. pieces: the container's bytes in order, each a bytes-like object, a tuple\n"
-        "(offset, size) of a range of `src`, or the path of a file taken whole; the first holds the container header.\n"
-        "Raises RewriteRefused (a ValueError; `.offset`), ParseError, ValueError (bad edits), OSError; then there is no dst.");
+        "container. pieces: the container's bytes in order, each a bytes-like object, a tuple (offset, size) of a\n"
+        "range of `src`, or the path of a file taken whole; the first holds the container header.\n"
+        "Raises RewriteRefused (a ValueError; `.offset`), ParseError, ValueError (bad edits), OSError; then there is\n"
+        "no dst.");
   m.def("restore_file", &py_restore_file, "patched"_a, "dst"_a, "size"_a, "undo"_a,
-        "Write the first `size` bytes of `patched` with the undo list of an AppendResult applied to `dst`, which must not\n"
-        "exist. Raises ValueError when an edit leaves the file, OSError.");
+        "Write the first `size` bytes of `patched`, with the undo list of an AppendResult applied, to `dst`, which\n"
+        "must not exist. Raises ValueError when an edit leaves the file, OSError.");
   m.def("make_entry", &py_make_entry, py::kw_only(), "kind"_a, "arch"_a, "suffix"_a = "", "image"_a,
         "compressed"_a = py::none(), "name"_a = "", "options"_a = "", "debug"_a = false,
-        "One fatbin entry as fatbinary writes it. kind: 1 PTX (image = text and its one NUL), 2 cubin. arch: 121; suffix:\n"
-        "'a', 'f' or ''. compressed: zstd frame of image (fatbinary uses level 5, or 19 for size), None = stored.\n"
+        "One fatbin entry as fatbinary writes it.\n\n"
+        "kind: 1 PTX (image = text and its one NUL), 2 cubin. arch: 121; suffix: 'a', 'f' or ''.\n"
+        "compressed: zstd frame of image (fatbinary uses level 5, or 19 for size), None = stored.\n"
         "name: --ident text. options: ptxas options (PTX). Version fields and .nv.compat are taken from the image.\n"
         "Raises ValueError when arch or suffix disagree with the cubin, ParseError when the image is malformed.");
   m.def("make_container", &py_make_container, "entries"_a,
-        "A fatbin container of complete entries (bytes-like). Raises ParseError when one's sizes disagree with its length.");
+        "A fatbin container of complete entries (bytes-like). Raises ParseError when the sizes in one disagree with\n"
+        "its length.");
   m.def(
       "make_container_header", [](std::uint64_t size) { return to_bytes(make_container_header(size)); },
       "entries_size"_a, "The 16-byte header of a container whose entries take `entries_size` bytes.");
   m.def("elf_slots", &elf_slots, "image"_a, "slots"_a,
-        "What the 8-byte pointers at these virtual addresses hold after loading: (address, 'rela' | 'relr' | 'in-place' |\n"
-        "'symbol', file offset of the relocation record or 0) each. image: a whole linked ELF file. Raises ParseError.");
+        "What the 8-byte pointers at these virtual addresses hold after loading, as (address, 'rela' | 'relr' |\n"
+        "'in-place' | 'symbol', file offset of the relocation record or 0). image: a whole linked ELF file.\n"
+        "Raises ParseError.");
   m.def("elf_object_slots", &elf_object_slots, "image"_a, "section"_a, "slots"_a,
-        "The same for an unlinked object: offsets in section number `section` -> (section number, offset). Raises ParseError.");
+        "The same for an unlinked object: offsets in section number `section` -> (section number, offset).\n"
+        "Raises ParseError.");
   m.def("elf_needs", &elf_needs, "image"_a,
         "(needed libraries, soname, highest GLIBC_x.y as a pair or None) of an ELF file. Raises ParseError.");
 }

@@ -95,8 +95,8 @@ void check_load_order(const std::vector<Segment>& segments, std::uint64_t phoff)
                            hex(before->vaddr),
                        at);
     if (before != nullptr && s.vaddr < before->vaddr + before->memsz)
-      throw ParseError(nth("loaded segment", i) + " at " + hex(s.vaddr) + " overlaps the one before it, which ends at " +
-                           hex(before->vaddr + before->memsz),
+      throw ParseError(nth("loaded segment", i) + " at " + hex(s.vaddr) +
+                           " overlaps the one before it, which ends at " + hex(before->vaddr + before->memsz),
                        at);
     before = &s;
   }

@@ -74,8 +74,8 @@ struct Elf {
 // apart, p_filesz <= p_memsz. A file without section headers (sections empty) is fine. Throws ParseError.
 Elf parse_elf(const Windows& file);
 
-// The NUL-terminated string at `offset` of a string table; ParseError when it does not end inside. `where` = file offset
-// of the table, for the message.
+// The NUL-terminated string at `offset` of a string table; ParseError when it does not end inside. `where` = file
+// offset of the table, for the message.
 std::string string_at(Bytes table, std::uint64_t offset, const char* what, std::uint64_t where);
 
 // "<what>: expected <expected>, found <found>"

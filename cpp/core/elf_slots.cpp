@@ -101,8 +101,8 @@ ResolvedSlot from_rela(const Windows& file, const ElfDynamic& dynamic, const Rel
                    found.offset);
 }
 
-std::uint64_t object_symbol_section(const Windows& file, const Elf& elf, std::uint32_t symtab_index, std::uint64_t number,
-                                    std::uint16_t shndx, std::uint64_t where) {
+std::uint64_t object_symbol_section(const Windows& file, const Elf& elf, std::uint32_t symtab_index,
+                                    std::uint64_t number, std::uint16_t shndx, std::uint64_t where) {
   if (shndx != SHN_XINDEX) return shndx;
   for (const Section& s : elf.sections)
     if (s.type == SHT_SYMTAB_SHNDX && s.link == symtab_index && inside(number * 4, 4, s.size))
@@ -110,8 +110,8 @@ std::uint64_t object_symbol_section(const Windows& file, const Elf& elf, std::ui
   throw ParseError("symbol without a section number", where);
 }
 
-// File offsets of the slots, and their bytes in one piece when they stand close together, as wrappers in their section do:
-// a streaming reader then fetches once instead of once a slot.
+// File offsets of the slots, and their bytes in one piece when they stand close together, as wrappers in their
+// section do: a streaming reader then fetches once instead of once a slot.
 std::vector<std::uint64_t> slot_offsets_of(const Windows& file, const Elf& elf, std::span<const std::uint64_t> vaddrs) {
   constexpr std::uint64_t close_together = 16ULL << 20;
   std::vector<std::uint64_t> out;

@@ -25,10 +25,10 @@ struct ResolvedSlot {
   std::uint64_t rela_file_offset = 0;  // of the 24-byte relocation record; 0 unless Rela or Symbol
 };
 
-// One result per slot address, in order. A RELA record for the address wins over everything (lld leaves zeros in place),
-// then DT_RELR and no relocation at all, where the value in place counts. One pass over the relocation table.
-// Throws ParseError: slot not in the file, two relocations for one slot, a relocation type that is no plain address, an
-// undefined symbol, Android's packed relocations. For ET_DYN and ET_EXEC.
+// One result per slot address, in order. A RELA record for the address wins over everything (lld leaves zeros in
+// place), then DT_RELR and no relocation at all, where the value in place counts. One pass over the relocation table.
+// Throws ParseError: slot not in the file, two relocations for one slot, a relocation type that is no plain address,
+// an undefined symbol, Android's packed relocations. For ET_DYN and ET_EXEC.
 std::vector<ResolvedSlot> resolve_slots(const Windows& file, const Elf& elf, const ElfDynamic& dynamic,
                                         std::span<const std::uint64_t> slot_vaddrs);
 

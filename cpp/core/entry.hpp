@@ -25,8 +25,9 @@ struct EntrySpec {
 
 // Entry header, name, descriptor and padded payload. The version fields, the descriptor and the flags follow from the
 // image: the ABI of the cubin and its .nv.compat, or the text's .version.
-// Throws std::invalid_argument when the spec contradicts itself or the image (another architecture in the cubin; loaders
-// select by the header and then fail on the payload), ParseError (offset in the image) when the image is malformed.
+// Throws std::invalid_argument when the spec contradicts itself or the image (another architecture in the cubin;
+// loaders select by the header and then fail on the payload), ParseError (offset in the image) when the image is
+// malformed.
 std::vector<std::byte> make_entry(const EntrySpec& spec);
 
 // Container header followed by the entries. Throws ParseError (offset in that entry) when one is not exactly an entry.

@@ -110,23 +110,38 @@ std::vector<std::uint32_t> parameter_sizes(std::string_view list) {
   return sizes;
 }
 
+std::string_view trimmed(std::string_view text) {
+  return text.substr(static_cast<std::size_t>(std::ranges::find_if_not(text, is_space) - text.begin()));
+}
+
+// What stands before an instruction without a ';' of its own: braces of blocks, labels, and .loc lines (nvcc -lineinfo
+// writes one before nearly every instruction). Braces further on hold vector operands.
+std::string_view without_prefixes(std::string_view statement) {
+  for (;;) {
+    statement = trimmed(statement);
+    if (statement.starts_with('{') || statement.starts_with('}')) {
+      statement = statement.substr(1);
+      continue;
+    }
+    if (statement.starts_with(".loc") && statement.size() > 4 && is_space(statement[4])) {
+      statement = statement.substr(std::min(statement.find('\n'), statement.size()));
+      continue;
+    }
+    const auto name_end = std::ranges::find_if_not(statement, [](char c) { return is_word(c) && c != '.'; });
+    const auto rest = trimmed({name_end, statement.end()});
+    if (name_end == statement.begin() || !rest.starts_with(':')) return statement;
+    statement = rest.substr(1);
+  }
+}
+
 std::uint64_t count_instructions(std::string_view body) {
   std::uint64_t count = 0;
   std::size_t start = 0;
   while (start < body.size()) {
-    const std::size_t end = body.find_first_of(";{}", start);
-    const std::string_view raw = body.substr(start, std::min(end, body.size()) - start);
-    start = end == std::string_view::npos ? body.size() : end + 1;
-    const auto first = std::ranges::find_if_not(raw, is_space);
-    if (first == raw.end()) continue;
-    std::string_view statement(first, raw.end());
-    if (const std::size_t colon = statement.find(':'); colon != std::string_view::npos && statement.find('.') > colon) {
-      statement = statement.substr(colon + 1);  // a label stands before the instruction
-      const auto rest = std::ranges::find_if_not(statement, is_space);
-      if (rest == statement.end()) continue;
-      statement = std::string_view(rest, statement.end());
-    }
-    if (statement[0] != '.') ++count;
+    const std::size_t end = std::min(body.find(';', start), body.size());
+    const std::string_view statement = without_prefixes(body.substr(start, end - start));
+    if (!statement.empty() && statement[0] != '.') ++count;
+    start = end + 1;
   }
   return count;
 }

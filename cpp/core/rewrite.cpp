@@ -25,7 +25,8 @@ std::vector<std::byte> bytes_of(const T& value) {
 }
 
 void check_supported(const Elf& elf, const ElfDynamic& dynamic) {
-  if (elf.header.type == ET_REL) throw RefusedError("unlinked object file: link it first", offsetof(Elf64_Ehdr, e_type));
+  if (elf.header.type == ET_REL)
+    throw RefusedError("unlinked object file: link it first", offsetof(Elf64_Ehdr, e_type));
   if (dynamic.android_packed)
     throw RefusedError("relocations are in Android's packed format", elf.header.phoff);
 }

@@ -1,6 +1,7 @@
 // Gives wrappers of a linked ELF file new fatbin containers without moving anything that is there ("layout B" of
-// docs/formats.md): the containers are appended in a read-only segment of their own and the wrappers' pointers are set to
-// them. The old containers stay, dead. Every byte changed below the old end of the file is handed back for undo.
+// docs/patching.md): the containers are appended in a read-only segment of their own and the wrappers' pointers are
+// set to them. The old containers stay, dead. Every byte changed below the old end of the file is handed back for
+// undo.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,8 @@ struct AppendResult {
 
 // Writes `output`, which must not exist, as a copy of `input` (mode bits too) with the edits applied. On any failure
 // there is no `output`. Memory: the pages of `input`'s tables, plus the edits' own buffers.
-// Throws ParseError (malformed input), RefusedError (an input this cannot be done to), std::invalid_argument (bad edits),
-// FileError.
+// Throws ParseError (malformed input), RefusedError (an input this cannot be done to), std::invalid_argument (bad
+// edits), FileError.
 AppendResult append_containers(const std::string& input, const std::string& output,
                                std::span<const ContainerEdit> edits);
 

@@ -23,8 +23,8 @@ struct SectionPlan {
   std::uint64_t alignment = 8;     // of its contents
 };
 
-// Nothing when the file has no section headers, or none of that name. Throws RefusedError: two of that name, a file that
-// was patched before, no number left for another section.
+// Nothing when the file has no section headers, or none of that name. Throws RefusedError: two of that name, a file
+// that was patched before, no number left for another section.
 std::optional<SectionPlan> plan_sections(const Elf& elf);
 
 // The old table plus one header for [vaddr, vaddr+size) at `offset`.
@@ -36,8 +36,8 @@ struct SymbolEdit {
   Elf64_Sym symbol{};        // as it must be
 };
 
-// Symbols of .symtab that name a moved container (nvcc's local `fatbinData`). Debuggers and linters read them; the loader
-// does not. One pass.
+// Symbols of .symtab that name a moved container (nvcc's local `fatbinData`). Debuggers and linters read them; the
+// loader does not. One pass.
 std::vector<SymbolEdit> moved_symbols(const Windows& file, const Elf& elf, const SectionPlan& plan,
                                       std::span<const MovedContainer> moved);
 

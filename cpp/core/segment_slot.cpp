@@ -43,7 +43,8 @@ std::uint64_t common_alignment(const Elf& elf) {
     if (s.align > 1 && (!std::has_single_bit(s.align) || s.align > kMaxAlign))
       throw RefusedError("segment alignment " + std::to_string(s.align) + " is no power of two up to 64 MiB", at);
     if (s.align > 1 && (s.vaddr - s.offset) % s.align != 0)
-      throw RefusedError("segment " + std::to_string(i) + ": address and file offset disagree modulo its alignment", at);
+      throw RefusedError("segment " + std::to_string(i) + ": address and file offset disagree modulo its alignment",
+                         at);
     align = std::max(align, s.align);
   }
   return align;
@@ -84,8 +85,8 @@ SegmentPlace place_segment(const Windows& file, const Elf& elf, HeaderSlot slot)
     throw RefusedError("executable at a fixed address without a program header to spare: its header table cannot move",
                        elf.header.phoff);
   if (slot != HeaderSlot::Moved || elf.find_segment(PT_INTERP) == nullptr) return place;
-  // A program: kernels before 5.18 compute AT_PHDR as load address + e_phoff, so the distance between addresses and file
-  // offsets must be that of the first segment.
+  // A program: kernels before 5.18 compute AT_PHDR as load address + e_phoff, so the distance between addresses and
+  // file offsets must be that of the first segment.
   const std::uint64_t distance = first->vaddr - first->offset;
   const std::uint64_t offset = align_up(std::max(place.offset, top - std::min(top, distance)), place.align, 0);
   if (distance % place.align != 0 || distance > kMaxVaddr || offset - place.offset > kMaxHole)

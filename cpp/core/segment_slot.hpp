@@ -21,8 +21,8 @@ struct SlotChoice {
   std::size_t index = 0;  // of the entry taken
 };
 
-// A PT_NOTE is taken only when it holds neither the build-id nor GNU properties (IBT, BTI); notes that cannot be read are
-// left alone.
+// A PT_NOTE is taken only when it holds neither the build-id nor GNU properties (IBT, BTI); notes that cannot be read
+// are left alone.
 SlotChoice choose_slot(const Windows& file, const Elf& elf);
 
 struct SegmentPlace {
@@ -31,12 +31,12 @@ struct SegmentPlace {
   std::uint64_t align = 0;   // the largest p_align of the file (64 KiB on most aarch64 files)
 };
 
-// Throws RefusedError: no loaded segments, an alignment that is none, no addresses left, an executable whose kernel-made
-// AT_PHDR would be wrong.
+// Throws RefusedError: no loaded segments, an alignment that is none, no addresses left, an executable whose
+// kernel-made AT_PHDR would be wrong.
 SegmentPlace place_segment(const Windows& file, const Elf& elf, HeaderSlot slot);
 
-// The new table: the taken entry gone, a read-only PT_LOAD of `size` bytes after the last PT_LOAD (they must ascend), and
-// PT_PHDR right when the table moves to the start of the segment.
+// The new table: the taken entry gone, a read-only PT_LOAD of `size` bytes after the last PT_LOAD (they must ascend),
+// and PT_PHDR right when the table moves to the start of the segment.
 std::vector<std::byte> make_program_headers(const Windows& file, const Elf& elf, const SlotChoice& slot,
                                             const SegmentPlace& place, std::uint64_t size);
 

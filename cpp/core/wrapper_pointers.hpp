@@ -16,8 +16,8 @@ struct WrapperPointer {
   ResolvedSlot now;
 };
 
-// Pointers of the wrappers at these file offsets, in order. All must be what they should: a wrapper of version 1 or 2 in
-// loaded data, its pointer relocated by something that can be changed, and leading to a container.
+// Pointers of the wrappers at these file offsets, in order. All must be what they should: a wrapper of version 1 or 2
+// in loaded data, its pointer relocated by something that can be changed, and leading to a container.
 // drop() is called now and then to free the memory of the pages looked at: a look maps the pages around it too, so
 // thousands of them would add up to the whole file.
 // Throws std::invalid_argument (no wrapper there), RefusedError, ParseError.

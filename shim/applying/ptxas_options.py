@@ -43,6 +43,7 @@ _SHORT = {
     "w": "disable-warnings",
     "warn-double-usage": "warn-on-double-precision-use",
     "warn-lmem-usage": "warn-on-local-memory-usage",
+    "warn-spills": "warn-on-spills",
     "Werror": "warning-as-error",
     "arch": "gpu-name",
 }
