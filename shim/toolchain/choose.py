@@ -107,7 +107,10 @@ def _links(version: tuple[int, int, int], ptxas: Tool) -> bool:
 
 
 def _explicit(path: Path, question: _Question) -> Tool:
-    tool = ask_version(path.absolute(), name="ptxas", origin="--ptxas")
+    try:
+        tool = ask_version(path.absolute(), name="ptxas", origin="--ptxas")
+    except ToolError as err:
+        raise ToolError(f"--ptxas {path}: {err.message}", hint="leave out --ptxas, or name another") from err
     if why := refusal(tool, isa=question.isa, arch=question.arch):
         raise ToolError(f"{tool} does not take {question}: {why}", hint="leave out --ptxas, or name another")
     return tool
