@@ -29,17 +29,31 @@ class Usage:
     returncode: int
     output: bytes
 
+    @property
+    def cost(self) -> Cost:
+        """Its times."""
+        return Cost(wall=self.seconds, cpu=self.cpu_seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one round of one side took: wall time and the CPU time of all its threads and programs, in seconds."""
+
+    wall: float
+    cpu: float
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Seconds of the rounds of one side."""
+    """The rounds of one side: medians, and the range of wall times. CPU time is what a busy machine distorts least."""
 
-    median: float
+    wall: float
     low: float
     high: float
+    cpu: float
 
     def __str__(self) -> str:
-        return f"{self.median:.3g} s ({self.low:.3g} to {self.high:.3g})"
+        return f"{self.wall:.3g} s ({self.low:.3g} to {self.high:.3g}), CPU {self.cpu:.3g} s"
 
 
 def run_program(argv: Sequence[str | Path], *, codes: Sequence[int] = (0,), cwd: Path | None = None) -> Usage:
@@ -83,19 +97,25 @@ class OtherLoad:
         return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - own
 
 
-def time_call(function: Callable[[], object]) -> float:
-    """Seconds one call takes."""
-    started = time.perf_counter()
+def time_call(function: Callable[[], object]) -> Cost:
+    """What one call takes."""
+    started, used = time.perf_counter(), time.process_time()
     function()
-    return time.perf_counter() - started
+    return Cost(wall=time.perf_counter() - started, cpu=time.process_time() - used)
 
 
-def in_turns(rounds: int, *sides: Callable[[], float]) -> tuple[Spread, ...]:
-    """Run every side once to warm up, then `rounds` times in turns. Each side returns the seconds it took."""
+def in_turns(rounds: int, *sides: Callable[[], Cost]) -> tuple[Spread, ...]:
+    """Run every side once to warm up, then `rounds` times in turns."""
     for side in sides:
         side()
-    taken: list[list[float]] = [[] for _ in sides]
+    taken: list[list[Cost]] = [[] for _ in sides]
     for _ in range(rounds):
-        for times, side in zip(taken, sides, strict=True):
-            times.append(side())
-    return tuple(Spread(median=statistics.median(times), low=min(times), high=max(times)) for times in taken)
+        for costs, side in zip(taken, sides, strict=True):
+            costs.append(side())
+    return tuple(_spread(costs) for costs in taken)
+
+
+def _spread(costs: Sequence[Cost]) -> Spread:
+    walls = [cost.wall for cost in costs]
+    cpu = statistics.median(cost.cpu for cost in costs)
+    return Spread(wall=statistics.median(walls), low=min(walls), high=max(walls), cpu=cpu)

@@ -18,7 +18,7 @@ from statistics import median
 
 import inputs
 import peers
-from measure import BenchError, in_turns, run_program
+from measure import BenchError, Cost, in_turns, run_program
 from row import Row, faster
 
 NAME = "patch-wheel"
@@ -45,7 +45,7 @@ def run(rounds: int = ROUNDS) -> list[Row]:
     return [row]
 
 
-def _patch(path: Path, out: Path, phases: dict[str, list[float]]) -> float:
+def _patch(path: Path, out: Path, phases: dict[str, list[float]]) -> Cost:
     shutil.rmtree(out, ignore_errors=True)
     argv: list[str | Path] = [
         sys.executable,
@@ -68,14 +68,14 @@ def _patch(path: Path, out: Path, phases: dict[str, list[float]]) -> float:
     if result["work"]["compiled"] == 0:
         for name, seconds in result["timings"].items():
             phases[name].append(seconds)
-    return used.seconds
+    return used.cost
 
 
-def _repack(path: Path, out: Path) -> float:
+def _repack(path: Path, out: Path) -> Cost:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     wheel = peers.program("wheel")
     unpacked = run_program([wheel, "unpack", path, "--dest", out])
     (folder,) = out.iterdir()
     packed = run_program([wheel, "pack", folder, "--dest-dir", out])
-    return unpacked.seconds + packed.seconds
+    return Cost(wall=unpacked.seconds + packed.seconds, cpu=unpacked.cpu_seconds + packed.cpu_seconds)

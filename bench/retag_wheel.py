@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import inputs
-from measure import BenchError, in_turns, time_call
+from measure import BenchError, Cost, in_turns, time_call
 from row import Row, within
 
 from shim.wheels.archive import WheelArchive
@@ -37,8 +37,8 @@ def run(rounds: int = ROUNDS) -> list[Row]:
     return [within("build tag of a wheel", subject, by_retag, by_copy, "file copy, flushed", goal=GOAL)]
 
 
-def _fresh(out: Path, write: Callable[[Path], None]) -> float:
-    """Seconds `write` takes to make `out`, which does not exist before."""
+def _fresh(out: Path, write: Callable[[Path], None]) -> Cost:
+    """What `write` takes to make `out`, which does not exist before."""
     out.unlink(missing_ok=True)
     os.sync()  # what is left of the last round must not fall into this one
     return time_call(partial(write, out))

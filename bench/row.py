@@ -30,13 +30,13 @@ class Row:
 
 def faster(what: str, subject: str, shim: Spread, peer: Spread, name: str, *, goal: float | None = None) -> Row:
     """How many times faster than the peer."""
-    ratio = peer.median / shim.median
+    ratio = peer.wall / shim.wall
     return Row(
         what=what,
         subject=subject,
         shim=str(shim),
         peer=f"{name}: {peer}",
-        figure=f"{ratio:.1f}x faster",
+        figure=f"{ratio:.1f}x faster (CPU {peer.cpu / shim.cpu:.1f}x)",
         goal="" if goal is None else f"at least {goal:g}x",
         reached=None if goal is None else ratio >= goal,
     )
@@ -44,13 +44,13 @@ def faster(what: str, subject: str, shim: Spread, peer: Spread, name: str, *, go
 
 def within(what: str, subject: str, shim: Spread, peer: Spread, name: str, *, goal: float) -> Row:
     """How many times the time of a peer that does the bare minimum."""
-    ratio = shim.median / peer.median
+    ratio = shim.wall / peer.wall
     return Row(
         what=what,
         subject=subject,
         shim=str(shim),
         peer=f"{name}: {peer}",
-        figure=f"{ratio:.2f}x the time",
+        figure=f"{ratio:.2f}x the time (CPU {shim.cpu / peer.cpu:.2f}x)",
         goal=f"at most {goal:g}x",
         reached=ratio <= goal,
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import inputs
 import peers
-from measure import BenchError, in_turns, run_program, time_call
+from measure import BenchError, Cost, in_turns, run_program, time_call
 from row import Row, faster
 
 from shim.arch import Target
@@ -47,13 +47,13 @@ def _measure(library: Path, rounds: int) -> list[Row]:
     if (theirs := _cubloaty_counts(cubloaty, library)) != own:
         raise BenchError(f"{library.name}: shim counts {own}, cubloaty {theirs}")
     listed = _cuobjdump_counts(cuobjdump, library)
-    process = partial(_seconds, [sys.executable, "-m", "shim", "scan", library, "--format", "json"])
+    process = partial(_program, [sys.executable, "-m", "shim", "scan", library, "--format", "json"])
     call = partial(time_call, partial(_scan, library))
-    sides: tuple[Callable[[], float], ...] = (
+    sides: tuple[Callable[[], Cost], ...] = (
         process,
         call,
-        partial(_seconds, [cubloaty, "--format", "json", library]),
-        partial(_seconds, [cuobjdump, "-lelf", "-lptx", library], codes=(0, 255)),
+        partial(_program, [cubloaty, "--format", "json", library]),
+        partial(_program, [cuobjdump, "-lelf", "-lptx", library], codes=(0, 255)),
     )
     by_process, by_call, by_cubloaty, by_cuobjdump = in_turns(rounds, *sides)
     images = sum(own.values())
@@ -67,8 +67,8 @@ def _measure(library: Path, rounds: int) -> list[Row]:
     ]
 
 
-def _seconds(argv: list[str | Path], codes: tuple[int, ...] = (0,)) -> float:
-    return run_program(argv, codes=codes).seconds
+def _program(argv: list[str | Path], codes: tuple[int, ...] = (0,)) -> Cost:
+    return run_program(argv, codes=codes).cost
 
 
 def _scan(library: Path) -> None:

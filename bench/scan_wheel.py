@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import inputs
-from measure import in_turns, run_program
+from measure import Cost, in_turns, run_program
 from row import Row, within
 
 NAME = "scan-wheel"
@@ -49,11 +49,11 @@ def _measure(wheel: inputs.Wheel, rounds: int) -> list[Row]:
     ]
 
 
-def _scan(path: Path, memory: list[int]) -> float:
+def _scan(path: Path, memory: list[int]) -> Cost:
     used = run_program([sys.executable, "-m", "shim", "scan", path, "--format", "json"])
     memory.append(used.max_rss)
-    return used.seconds
+    return used.cost
 
 
-def _inflate(path: Path) -> float:
-    return run_program([sys.executable, _BARE, path]).seconds
+def _inflate(path: Path) -> Cost:
+    return run_program([sys.executable, _BARE, path]).cost
