@@ -41,7 +41,7 @@ def headline(libraries: Sequence[LibraryReport], verdict: Verdict) -> str:
     deciding = deciders(libraries)
     match verdict.grade:
         case Grade.NATIVE:
-            return f"Runs on {device} as it is, with machine code made for it. Nothing to patch."
+            return f"Runs on {device} as it is, with machine code made for it. {_patch_others(libraries)}"
         case Grade.FAMILY | Grade.SAME_MAJOR:
             return f"Runs on {device} as it is: {_taken(deciding)} machine code fits. No patch is needed."
         case Grade.SAME_MAJOR_UNPROVEN:
@@ -61,6 +61,16 @@ def headline(libraries: Sequence[LibraryReport], verdict: Verdict) -> str:
             return f"{_failing(libraries, deciding, device)} {_patch_words(deciding)}".strip()
         case _:
             return f"No device code for {device}."
+
+
+def _patch_others(libraries: Sequence[LibraryReport]) -> str:
+    """Builds for other CUDA versions that this machine does not take may still want a patch."""
+    others = [lib for lib in libraries if lib.alternative is not None and not lib.alternative.decides]
+    wanting = sum(lib.patch.action in ("compile", "link", "optional") for lib in others)
+    if wanting == 0:
+        return "Nothing to patch."
+    builds = "the build" if wanting == 1 else f"the {wanting} builds"
+    return f"Nothing to patch for it; `shim patch` also makes {builds} for other CUDA versions native."
 
 
 def deciders(libraries: Sequence[LibraryReport]) -> list[LibraryReport]:

@@ -9,20 +9,10 @@ from typing import Any
 from shim.applying.ending import is_advisory
 from shim.applying.result import PatchResult
 from shim.planning import LibraryPlan, Plan, Refusal
+from shim.scan.jit_cost import FAST, SLOW
+from shim.scan.words import plural, size_text, span_text
 
 _MOST_REFUSALS = 12
-# CPU seconds for a megabyte of PTX: measured from 1 (small kernels) to 20 (attention templates); docs/patching.md.
-_SECONDS_PER_MB = (1.0, 20.0)
-
-
-def size_text(count: int) -> str:
-    """1234567 -> "1.2 MB"."""
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if abs(value) < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.2f} GB"
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -35,8 +25,8 @@ def plan_lines(plan: Plan) -> list[str]:
         lines += _library_lines(library)
     total = sum(library.ptx_bytes for library in plan.libraries)
     if total:
-        low, high = (total / 1e6 * seconds for seconds in _SECONDS_PER_MB)
-        lines.append(f"  expected: {size_text(total)} of PTX, {low:.0f} to {high:.0f} CPU seconds unless cached")
+        cost = span_text(total / FAST, total / SLOW)
+        lines.append(f"  expected: {size_text(total)} of PTX, {cost} of CPU time unless cached")
     return lines
 
 
@@ -46,7 +36,7 @@ def _library_lines(library: LibraryPlan) -> list[str]:
         lines.append(f"  {library.member}: {library.before} -> {library.promised}, append layout")
     for (arch, link, reason), count in Counter((s.arch, s.link, s.reason) for s in library.steps).items():
         verb = "compile and link" if link else "compile"
-        lines.append(f"    {verb} {arch} for {count} container{'s' if count > 1 else ''}: {reason}")
+        lines.append(f"    {verb} {arch} for {plural(count, 'container')}: {reason}")
     if library.skipped:
         lines.append(f"    {library.skipped} containers left out by --only")
     return lines
@@ -77,8 +67,8 @@ def result_lines(result: PatchResult) -> list[str]:
     for library in result.libraries:
         loads = f"; {library.load}" if library.load else ""
         lines.append(
-            f"  {library.member}: {library.before} -> {library.after}, {library.images} new images with "
-            f"{library.kernels} kernels, {size_text(library.added_bytes)} larger{loads}"
+            f"  {library.member}: {library.before} -> {library.after}, {plural(library.images, 'new image')} with "
+            f"{plural(library.kernels, 'kernel')}, {size_text(library.added_bytes)} larger{loads}"
         )
     if any(library.strip_unsafe for library in result.libraries):
         lines.append("  do not run strip or objcopy on these: the program header table of some was moved")
