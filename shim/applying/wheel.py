@@ -262,7 +262,7 @@ def _write_draft(job: _Job, plan: Plan, done: PatchedFiles, draft: Path, build: 
     )
 
     def late(layout: Layout) -> Mapping[str, bytes]:
-        undo = plan_undo(layout, sha256=original.sha256)
+        undo = plan_undo(layout)
         data = undo.to_bytes(limit=int(EMBED_SHARE * layout.size))
         if data is not None:
             return {undo_member(info): data}
