@@ -17,7 +17,6 @@ from shim.wheels.randomfile import RandomFile
 
 __all__ = ["CentralRecord", "Directory", "read_directory"]
 
-_MAX_COMMENT = zipformat.MAX16
 _MAX_RECORD = 4096
 """Bytes allowed per record on average. A Linux path has at most 4,096; real records have about 100."""
 
@@ -91,15 +90,16 @@ def read_directory(file: RandomFile, limits: Limits) -> tuple[Directory, Iterato
                 found=f"{end.size} bytes",
             ),
         )
-    directory = Directory(offset=end.offset, size=end.size, entries=end.entries, comment=comment)
-    return directory, _records(file, directory)
+    found = Directory(offset=end.offset, size=end.size, entries=end.entries, comment=comment)
+    return found, _records(file, found)
 
 
 def _find_end(file: RandomFile) -> tuple[_End, bytes]:
     if file.size == 0:
-        fault = Fault(what="the file is empty", expected="a zip archive", found="0 bytes")
-        raise ArchiveError(file.path, fault)
-    tail_size = min(file.size, zipformat.END.size + _MAX_COMMENT)
+        raise ArchiveError(
+            file.path, Fault(what="the file is empty", expected="a zip archive", found="0 bytes")
+        )
+    tail_size = min(file.size, zipformat.END.size + zipformat.MAX16)
     tail_offset = file.size - tail_size
     tail = file.read(tail_offset, tail_size, "the end of the archive")
     # The last signature that leaves room for the record, as zipfile, pip and uv search it.
@@ -206,8 +206,8 @@ def _many_disks(offset: int, found: str) -> Fault:
 
 def _check_end(file: RandomFile, end: _End) -> None:
     if end.disk != 0 or end.directory_disk != 0 or end.entries_here != end.entries:
-        found = f"disk {end.disk}, directory on disk {end.directory_disk}"
-        found += f", {end.entries_here} of {end.entries} entries"
+        disks = f"disk {end.disk}, directory on disk {end.directory_disk}"
+        found = f"{disks}, {end.entries_here} of {end.entries} entries"
         raise ArchiveError(file.path, _many_disks(end.position, found))
     if end.offset > end.position or end.size > end.position - end.offset:
         fault = Fault(
@@ -236,13 +236,11 @@ def _records(file: RandomFile, directory: Directory) -> Iterator[CentralRecord]:
         where = directory.offset + position
         body = position + zipformat.CENTRAL.size
         if body > len(data) or data[position : position + 4] != zipformat.CENTRAL_SIGNATURE:
-            fault = Fault(
-                what=f"record {index} of the central directory is not one",
-                offset=where,
-                expected=f"{zipformat.CENTRAL_SIGNATURE!r}",
-                found=f"{data[position : position + 4]!r}",
+            what, found = f"record {index} of the central directory is not one", data[position : position + 4]
+            expected = f"{zipformat.CENTRAL_SIGNATURE!r}"
+            raise ArchiveError(
+                file.path, Fault(what=what, offset=where, expected=expected, found=f"{found!r}")
             )
-            raise ArchiveError(file.path, fault)
         head = zipformat.CENTRAL.unpack_from(data, position)
         name_size, extra_size, comment_size = head[10:13]
         position = body + name_size + extra_size + comment_size
@@ -295,9 +293,8 @@ def _widened(
     file: RandomFile, where: int, raw_name: bytes, extra: bytes, narrow: tuple[int, int, int, int]
 ) -> tuple[int, ...]:
     """Size, compressed size, header offset, disk; what reads as "all ones" comes from the ZIP64 field."""
-    limits = (zipformat.MAX32, zipformat.MAX32, zipformat.MAX32, zipformat.MAX16)
     try:
-        return zipformat.widen(extra, narrow, limits)
+        return zipformat.widen(extra, narrow, (*[zipformat.MAX32] * 3, zipformat.MAX16))
     except ValueError as err:
-        fault = Fault(what=str(err), member=raw_name.decode("utf-8", "replace"), offset=where)
-        raise ArchiveError(file.path, fault) from err
+        name = raw_name.decode("utf-8", "replace")
+        raise ArchiveError(file.path, Fault(what=str(err), member=name, offset=where)) from err

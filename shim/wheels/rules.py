@@ -14,7 +14,7 @@ from shim.wheels.faults import Fault
 from shim.wheels.limits import Limits
 from shim.wheels.member import DEFLATED, STORED
 
-__all__ = ["check_names", "check_record", "check_total", "decode_name"]
+__all__ = ["check_names", "check_record", "check_total", "decode_name", "path_fault"]
 
 _UTF8 = 1 << 11
 _ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
@@ -80,33 +80,36 @@ def check_record(record: CentralRecord, name: str, limits: Limits) -> Iterator[F
     yield from _check_size(record, name, limits)
 
 
-def _check_path(record: CentralRecord, name: str) -> Iterator[Fault]:
-    reason = ""
+def path_fault(name: str) -> str:
+    """Why a name is not a safe relative path of normal form; empty when it is one."""
     if not name:
-        reason = "the name is empty"
-    elif len(record.raw_name) > _MAX_NAME:
-        reason = f"the name is longer than {_MAX_NAME} bytes"
-    elif _CONTROL.search(name):
-        reason = "the name holds a control character"
-    elif name.startswith("/"):
-        reason = "the name is absolute"
-    elif "\\" in name:
-        reason = "the name holds a backslash"
-    elif _DRIVE.match(name):
-        reason = "the name starts with a drive letter"
-    else:
-        parts = name.removesuffix("/").split("/")
-        if ".." in parts:
-            reason = "the name leaves the folder it is unpacked to ('..')"
-        elif "" in parts or "." in parts:
-            reason = "the name is not in normal form ('.' or an empty part)"
-    if reason:
+        return "the name is empty"
+    if len(name.encode("utf-8", "replace")) > _MAX_NAME:
+        return f"the name is longer than {_MAX_NAME} bytes"
+    if _CONTROL.search(name):
+        return "the name holds a control character"
+    if name.startswith("/"):
+        return "the name is absolute"
+    if "\\" in name:
+        return "the name holds a backslash"
+    if _DRIVE.match(name):
+        return "the name starts with a drive letter"
+    parts = name.removesuffix("/").split("/")
+    if ".." in parts:
+        return "the name leaves the folder it is unpacked to ('..')"
+    if "" in parts or "." in parts:
+        return "the name is not in normal form ('.' or an empty part)"
+    return ""
+
+
+def _check_path(record: CentralRecord, name: str) -> Iterator[Fault]:
+    if reason := path_fault(name):
         yield Fault(
             what=reason,
             member=name,
             offset=record.position,
             expected="a relative path with '/' between its parts",
-            found=repr(name),
+            found=repr(name) if len(name) < 200 else f"{len(name)} characters",
             hint=_ESCAPE_HINT,
         )
     if record.extra and (other := _unicode_path(record)) is not None and other != name:

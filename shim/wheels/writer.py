@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import os
-import stat
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shim.errors import InputError, UsageError
+from shim.errors import InputError
 from shim.wheels.archive import WheelArchive
+from shim.wheels.compare import Comparison
 from shim.wheels.content import Content, Digest
 from shim.wheels.deflate import DeflateMode
 from shim.wheels.layout import Layout
 from shim.wheels.member import STORED, Member
 from shim.wheels.memberwriter import MemberWriter, Prepared, prepare
+from shim.wheels.newmember import UTF8, new_member, time_of_added
 from shim.wheels.output import OutputFile
 from shim.wheels.randomfile import RandomFile
 from shim.wheels.record import Record, RecordError, RecordIssue, RecordRow, format_record, read_record
+from shim.wheels.rules import path_fault
 from shim.wheels.zipformat import central_record, end_records
 
 __all__ = ["WrittenWheel", "write_wheel"]
-
-_UNIX = 3 << 8
-_UTF8 = 1 << 11
-_EARLIEST = 1 << 5 | 1
-"""1980-01-01, the first day a zip file can name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +98,9 @@ def write_wheel(
     """
     replaced, added = replaced or {}, added or {}
     record = read_record(source)
-    _check_names(source, record, replaced, added, removed)
-    when = _time_of_added(source, epoch)
+    _check_changed(source, record, replaced, removed)
+    _check_added(source, added, ())
+    when = time_of_added(source, epoch)
     threads = jobs or os.cpu_count() or 1
     dropped = {record.path, *record.signatures, *removed}
     with ExitStack() as stack:
@@ -113,22 +110,8 @@ def write_wheel(
         writer = MemberWriter(source, output, mode=mode, pool=pool, ahead=threads + 1)
         work = {path: _submit(pool, source, path, content) for path, content in contents.items()}
         source_hash = pool.submit(source.file.sha256) if late is not None else None
-        rows, comparisons = {}, []
-        unchanged: list[Member] = []
-        for member in source.members:
-            job = work.get(member.path)
-            if member.path in dropped:
-                continue
-            if job is None or (prepared := job.prepared.result()).comparison.same:
-                unchanged.append(member)
-                continue
-            writer.copy(unchanged)
-            unchanged = []
-            digest = job.digest.result()
-            writer.change(prepared, digest)
-            comparisons.append(prepared.comparison)
-            rows[member.path] = _row(member.path, digest)
-        writer.copy(unchanged)
+        rows: dict[str, RecordRow] = {}
+        comparisons = _write_old(writer, source, work, dropped, rows)
         _add(writer, added, when, rows)
         if late is not None and source_hash is not None:
             layout = Layout(
@@ -137,11 +120,11 @@ def write_wheel(
                 size=output.position,
                 temporary=output.temporary,
                 copies=tuple(writer.copies),
-                comparisons=tuple(comparisons),
+                comparisons=comparisons,
                 rows=dict(rows),
             )
             later = late(layout)
-            _check_names(source, record, {}, later, ())
+            _check_added(source, later, rows)
             _add(writer, later, when, rows)
         new_rows = _record_rows(source, record, dropped, rows)
         _add_record(writer, source, record, new_rows)
@@ -149,11 +132,35 @@ def write_wheel(
         _write_directory(output, writer.members, source.directory.comment)
         output.commit(force=force)
         return WrittenWheel(
-            path=out,
-            size=output.position,
-            rows=new_rows,
-            dropped_signatures=record.signatures,
+            path=out, size=output.position, rows=new_rows, dropped_signatures=record.signatures
         )
+
+
+def _write_old(
+    writer: MemberWriter,
+    source: WheelArchive,
+    work: Mapping[str, _Job],
+    dropped: Collection[str],
+    rows: dict[str, RecordRow],
+) -> tuple[Comparison, ...]:
+    """Write the members of the source, as they are or changed; fills in the rows of the changed ones."""
+    comparisons = []
+    unchanged: list[Member] = []
+    for member in source.members:
+        job = work.get(member.path)
+        if member.path in dropped:
+            continue
+        if job is None or (prepared := job.prepared.result()).comparison.same:
+            unchanged.append(member)
+            continue
+        writer.copy(unchanged)
+        unchanged = []
+        digest = job.digest.result()
+        writer.change(prepared, digest)
+        comparisons.append(prepared.comparison)
+        rows[member.path] = _row(member.path, digest)
+    writer.copy(unchanged)
+    return tuple(comparisons)
 
 
 @contextmanager
@@ -171,11 +178,10 @@ def _submit(pool: ThreadPoolExecutor, source: WheelArchive, path: str, content: 
     return _Job(prepared=prepared, digest=pool.submit(content.digest))
 
 
-def _check_names(
+def _check_changed(
     source: WheelArchive,
     record: Record,
     replaced: Mapping[str, Path | bytes],
-    added: Mapping[str, bytes],
     removed: Collection[str],
 ) -> None:
     faults = [
@@ -184,7 +190,6 @@ def _check_names(
     faults += [
         f"{path}: cannot be removed, there is no such member" for path in removed if path not in source
     ]
-    faults += [f"{path}: cannot be added, there is one already" for path in added if path in source]
     faults += [f"{path}: cannot be both replaced and removed" for path in replaced if path in removed]
     own = {record.path, *record.signatures}
     faults += [f"{path}: is made by the writer" for path in (*replaced, *removed) if path in own]
@@ -192,26 +197,18 @@ def _check_names(
         raise InputError(f"{source.path}: " + "; ".join(faults))
 
 
-def _time_of_added(source: WheelArchive, epoch: int | None) -> tuple[int, int]:
-    """Time and date of added members, as zip files hold them."""
-    text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if epoch is None and text:
-        if not text.isascii() or not text.isdigit():
-            raise UsageError(
-                f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {text!r}",
-                hint="set it right or unset it",
-            )
-        epoch = int(text)
-    if epoch is None:
-        wheel = source.member(f"{source.dist_info}/WHEEL")
-        return (wheel.dos_time, wheel.dos_date) if wheel.dos_date >= _EARLIEST else (0, _EARLIEST)
-    moment = time.gmtime(min(epoch, 0xFFFFFFFF))
-    if moment.tm_year < 1980:
-        return 0, _EARLIEST
-    return (
-        moment.tm_hour << 11 | moment.tm_min << 5 | moment.tm_sec // 2,
-        (moment.tm_year - 1980) << 9 | moment.tm_mon << 5 | moment.tm_mday,
-    )
+def _check_added(source: WheelArchive, added: Iterable[str], before: Collection[str]) -> None:
+    """New names must be good ones, and new: compared without letter case, as the reader compares them."""
+    taken = {path.removesuffix("/").casefold() for path in (*(m.path for m in source.members), *before)}
+    faults = []
+    for path in added:
+        if reason := path_fault(path):
+            faults.append(f"{path!r}: cannot be added, {reason}")
+        elif path.endswith("/") or path.casefold() in taken:
+            faults.append(f"{path}: cannot be added, there is one already, or it is a folder")
+        taken.add(path.casefold())
+    if faults:
+        raise InputError(f"{source.path}: " + "; ".join(faults))
 
 
 def _add(
@@ -220,7 +217,7 @@ def _add(
     for path in sorted(added):
         with Content(added[path]) as content:
             rows[path] = _row(path, content.digest())
-        writer.add(_new_member(path, when), added[path])
+        writer.add(new_member(path, when), added[path])
 
 
 def _add_record(
@@ -231,31 +228,8 @@ def _add_record(
     if data == source.read(member):
         writer.copy([member])
     else:
-        plain = replace(member, extra=b"", flags=member.flags & _UTF8)
+        plain = replace(member, extra=b"", flags=member.flags & UTF8)
         writer.add(plain, data, store=member.method == STORED)
-
-
-def _new_member(path: str, when: tuple[int, int]) -> Member:
-    return Member(
-        path=path,
-        size=0,
-        compressed_size=0,
-        crc32=0,
-        method=STORED,
-        header_offset=0,
-        data_offset=0,
-        end=0,
-        flags=0 if path.isascii() else _UTF8,
-        create_version=_UNIX | 20,
-        extract_version=20,
-        dos_time=when[0],
-        dos_date=when[1],
-        internal_attr=0,
-        external_attr=(stat.S_IFREG | 0o644) << 16,
-        raw_name=path.encode("utf-8"),
-        extra=b"",
-        comment=b"",
-    )
 
 
 def _row(path: str, digest: Digest) -> RecordRow:

@@ -231,6 +231,7 @@ def test_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000001")
     assert added_at() == (2023, 11, 14, 22, 13, 20)
     assert added_at(epoch=0) == (1980, 1, 1, 0, 0, 0)
+    assert added_at(epoch=1 << 40)[:3] == (2107, 12, 31)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "now")
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH: expected seconds since 1970, found 'now'"):
         added_at()
@@ -276,6 +277,14 @@ MISTAKES: list[tuple[dict[str, object], str]] = [
     ({"replaced": {"demo/nothing": b""}}, "demo/nothing: cannot be replaced, there is no such member"),
     ({"removed": ["demo/nothing"]}, "demo/nothing: cannot be removed, there is no such member"),
     ({"added": {"demo/lib.so": b""}}, "demo/lib.so: cannot be added, there is one already"),
+    ({"added": {"demo/LIB.so": b""}}, "demo/LIB.so: cannot be added, there is one already"),
+    ({"added": {"demo/data": b""}}, "demo/data: cannot be added, there is one already, or it is a folder"),
+    ({"added": {"demo/new/": b""}}, "demo/new/: cannot be added, there is one already, or it is a folder"),
+    ({"added": {"../new": b""}}, "'../new': cannot be added, the name leaves the folder"),
+    (
+        {"added": {"demo/n": b""}, "late": lambda layout: {"demo/n": b""}},
+        "demo/n: cannot be added, there is one",
+    ),
     ({"replaced": {"demo/lib.so": b""}, "removed": ["demo/lib.so"]}, "cannot be both replaced and removed"),
     ({"replaced": {f"{INFO}/RECORD": b""}}, "RECORD: is made by the writer"),
     ({"late": lambda layout: {"demo/lib.so": b""}}, "demo/lib.so: cannot be added, there is one already"),
