@@ -32,15 +32,9 @@ def images() -> dict[str, Image]:
     sm_121 = cubins.cubin(121, compat=fatbin.compat((2, 1), (9, 1), (11, bytes(8))))
     return {
         "ptx": Image(kind=fatbin.PTX, arch=80, payload=fatbin.ptx(), options="-v -maxrregcount=96"),
-        "ptx-zstd": Image(
-            kind=fatbin.PTX, arch=121, feature="f", payload=fatbin.ptx("121f"), compression=fatbin.ZSTD
-        ),
-        "ptx-lz4": Image(
-            kind=fatbin.PTX, arch=90, feature="a", payload=fatbin.ptx("90a"), compression=fatbin.LZ4
-        ),
-        "ptx-relocatable": Image(
-            kind=fatbin.PTX, arch=120, payload=fatbin.ptx("120"), options="--compile-only"
-        ),
+        "ptx-zstd": Image(kind=fatbin.PTX, arch=121, feature="f", payload=fatbin.ptx("121f"), compression=fatbin.ZSTD),
+        "ptx-lz4": Image(kind=fatbin.PTX, arch=90, feature="a", payload=fatbin.ptx("90a"), compression=fatbin.LZ4),
+        "ptx-relocatable": Image(kind=fatbin.PTX, arch=120, payload=fatbin.ptx("120"), options="--compile-only"),
         "cubin-8": Image(
             kind=fatbin.CUBIN,
             arch=121,
@@ -50,9 +44,7 @@ def images() -> dict[str, Image]:
             compat=fatbin.compat((2, 1), (11, bytes(8))),
         ),
         "cubin-7": Image(kind=fatbin.CUBIN, arch=90, payload=cubins.cubin(90, abi=7), version=(1, 7)),
-        "lto": Image(
-            kind=fatbin.LTO_IR, arch=90, payload=bytes(range(64)), options="-ftz=0 ", compression=fatbin.ZSTD
-        ),
+        "lto": Image(kind=fatbin.LTO_IR, arch=90, payload=bytes(range(64)), options="-ftz=0 ", compression=fatbin.ZSTD),
         "tile": Image(kind=fatbin.TILE_IR, arch=100, payload=b"\x7fTileIR" + bytes(57)),
         "unknown": Image(kind=0x40, arch=121, payload=bytes(range(64))),
     }
@@ -94,16 +86,12 @@ def scan_files() -> dict[str, bytes]:
     text = fatbin.ptx("90a")
     return {
         "rela": seeded(hostfile.shared(codes, needed=("libcudart.so.13",), soname="liba.so").data, "a.so"),
-        "relr-aarch64": seeded(
-            hostfile.shared(codes, pointers="relr", machine="aarch64", align=256).data, "a.so", 7
-        ),
+        "relr-aarch64": seeded(hostfile.shared(codes, pointers="relr", machine="aarch64", align=256).data, "a.so", 7),
         "exec": seeded(hostfile.shared(codes, pointers="in-place").data, "a.so", 0),
         "no-headers": seeded(hostfile.shared(codes, headers=False).data, "a.so", 11),
         "rdc": seeded(hostfile.shared(rdc).data, "a.so"),
         "stub": seeded(hostfile.shared([whole, Code(data=fatbin.container(), version=2)]).data, "a.so"),
-        "unreferenced": seeded(
-            hostfile.shared([*codes[:1], Code(data=codes[1].data, version=0)]).data, "a.so"
-        ),
+        "unreferenced": seeded(hostfile.shared([*codes[:1], Code(data=codes[1].data, version=0)]).data, "a.so"),
         "embedded": seeded(hostfile.shared(plain).data, "a.so"),
         "loose": seeded(hostfile.shared([], rodata=text + bytes(-len(text) % 8), data=bare).data, "a.so"),
         "object": seeded(hostfile.obj(codes).data, "a.o"),
@@ -141,9 +129,7 @@ def cubin_files() -> dict[str, bytes]:
 def ptx_files() -> dict[str, bytes]:
     comments = b"// .entry no\n/* { */ .version 9.0\n.target sm_121a, debug\n"
     comments += b".entry k /* ( */ (.param .u32 a)\n{ ret; }"
-    nested = (
-        b".version 8.7\n.target sm_120\n.visible .entry k(\n.param .align 8 .b8 s[24],\n.param .u64 p\n)\n"
-    )
+    nested = b".version 8.7\n.target sm_120\n.visible .entry k(\n.param .align 8 .b8 s[24],\n.param .u64 p\n)\n"
     nested += b'.maxntid 128\n{\n.pragma "nounroll { ";\n'
     nested += b"{ .reg .b32 r; L: add.s32 r, r, 1; }\n@p bra L;\nret;\n}\n"
     return {
@@ -157,9 +143,7 @@ def ptx_files() -> dict[str, bytes]:
 
 def ar_files() -> dict[str, bytes]:
     one = hostfile.obj([Code(data=fatbin.container(images()["ptx"]))]).data
-    names = hostfile.ar(
-        ("/", b"a_very_long_name.o/\n"), ("a.o", one), ("odd", b"abc"), ("k.cubin", cubins.cubin(121))
-    )
+    names = hostfile.ar(("/", b"a_very_long_name.o/\n"), ("a.o", one), ("odd", b"abc"), ("k.cubin", cubins.cubin(121)))
     return {
         "object": seeded(hostfile.ar(("a.o", one))[8:], "a.a"),
         "mixed": seeded(names[8:], "a.a", 3),

@@ -95,9 +95,7 @@ def decode(image: GpuImage, payload: bytes, *, limit: int = DEFAULT_LIMIT) -> by
     if len(payload) != image.payload_size:
         raise _fail(image, f"expected a payload of {image.payload_size} bytes, got {len(payload)}")
     if (image.compression is Compression.NONE) != (image.compressed_size == 0):
-        raise _fail(
-            image, f"flags {image.flags:#x} and compressed size {image.compressed_size} contradict each other"
-        )
+        raise _fail(image, f"flags {image.flags:#x} and compressed size {image.compressed_size} contradict each other")
     match image.compression:
         case Compression.NONE:
             plain = payload

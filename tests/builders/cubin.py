@@ -86,9 +86,7 @@ def cubin(
     for s in symbols:
         symtab += struct.pack("<IBBHQQ", strings.add(s.name), 0x10 | s.type, s.other, s.section, 0, s.size)
     sections: list[tuple[str, int, bytes, int]] = [(".text", SHT_PROGBITS, b"\0" * 16, 0)]
-    sections += [
-        (f".nv.info.{s.name}", SHT_PROGBITS, kernel_info(s.parameters), 0) for s in symbols if s.parameters
-    ]
+    sections += [(f".nv.info.{s.name}", SHT_PROGBITS, kernel_info(s.parameters), 0) for s in symbols if s.parameters]
     if compat:
         sections.append((".nv.compat", SHT_COMPAT, compat, 0))
     if repeat_symbols:

@@ -183,9 +183,7 @@ def compat(*records: tuple[int, int] | tuple[int, bytes]) -> bytes:
     return out
 
 
-def ptx(
-    target: str = "80", *, version: str = "9.0", kernels: Sequence[str] = ("kernel",), body: str = "ret;"
-) -> bytes:
+def ptx(target: str = "80", *, version: str = "9.0", kernels: Sequence[str] = ("kernel",), body: str = "ret;") -> bytes:
     """PTX as a container stores it: text with one NUL."""
     text = f".version {version}\n.target sm_{target}\n.address_size 64\n"
     for name in kernels:

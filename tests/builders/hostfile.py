@@ -174,9 +174,7 @@ def shared(
         if pointers == "rela":
             record = struct.pack("<QQQ", BASE + here + 8, MACHINES[machine][1], target)
             out[at[".rela.dyn"] + 24 * i : at[".rela.dyn"] + 24 * (i + 1)] = record
-    if (
-        pointers == "relr" and slots
-    ):  # one address word, then a bitmap: each third word of the wrappers is a pointer
+    if pointers == "relr" and slots:  # one address word, then a bitmap: each third word of the wrappers is a pointer
         bits = sum(1 << (3 * i) for i in range(1, len(slots)))
         struct.pack_into("<QQ", out, at[".rela.dyn"], BASE + slots[0] + 8, bits | 1)
     found = tuple(at[section] + offset for section, offset in places)

@@ -145,12 +145,8 @@ class TestCubin:
             data = poke(data, ELF_FIELDS["phentsize"][0], "<H", 56)
         assert message in cubin_error(data)
 
-    @pytest.mark.parametrize(
-        "name", [".text", ".nv.info.kernel", ".nv.compat", ".symtab", ".strtab", ".shstrtab"]
-    )
-    @pytest.mark.parametrize(
-        ("field", "value"), [("size", 2**64 - 1), ("size", 1 << 20), ("offset", 2**64 - 8)]
-    )
+    @pytest.mark.parametrize("name", [".text", ".nv.info.kernel", ".nv.compat", ".symtab", ".strtab", ".shstrtab"])
+    @pytest.mark.parametrize(("field", "value"), [("size", 2**64 - 1), ("size", 1 << 20), ("offset", 2**64 - 8)])
     def test_section_leaves_the_image(self, name: str, field: str, value: int) -> None:
         found = cubin_error(self.poke_section(name, field, value))
         assert "leaves the image of" in found

@@ -53,18 +53,14 @@ CASES = {
         value=2,
         message="expected version 1 with a 16-byte header, found version 2",
     ),
-    "container-header-size": Case(
-        field=C["header_size"], base=0, value=24, message="found version 1 with 24 bytes"
-    ),
+    "container-header-size": Case(field=C["header_size"], base=0, value=24, message="found version 1 with 24 bytes"),
     "container-leaves-file": Case(
         field=C["size"], base=0, value=1 << 40, message=f"body of {1 << 40} bytes leaves the file of"
     ),
     "container-size-overflows": Case(
         field=C["size"], base=0, value=MAX64, message=f"body of {MAX64} bytes leaves the file of"
     ),
-    "container-cuts-entry": Case(
-        field=C["size"], base=0, value=LENGTH - 24, message="do not fit the", where=SECOND
-    ),
+    "container-cuts-entry": Case(field=C["size"], base=0, value=LENGTH - 24, message="do not fit the", where=SECOND),
     "container-leaves-rest": Case(
         field=C["size"],
         base=0,
@@ -72,15 +68,11 @@ CASES = {
         message="32 bytes left in the container, a header",
         where=SECOND,
     ),
-    "header-0": Case(
-        field=E["header_size"], value=0, message="header size 0 (expected a multiple of 8 from 64"
-    ),
+    "header-0": Case(field=E["header_size"], value=0, message="header size 0 (expected a multiple of 8 from 64"),
     "header-below-64": Case(field=E["header_size"], value=56, message="header size 56 ("),
     "header-odd": Case(field=E["header_size"], value=HEADER + 1, message=f"header size {HEADER + 1} ("),
     "header-huge": Case(field=E["header_size"], value=MAX32 - 7, message=f"header size {MAX32 - 7} ("),
-    "header-leaves-container": Case(
-        field=E["header_size"], value=0x8000, message="header of 32768 and payload of"
-    ),
+    "header-leaves-container": Case(field=E["header_size"], value=0x8000, message="header of 32768 and payload of"),
     "payload-overflows": Case(
         field=E["payload_size"], value=MAX64 - 7, message=f"payload of {MAX64 - 7} bytes do not fit the"
     ),
@@ -96,9 +88,7 @@ CASES = {
     "compressed-size": Case(
         field=E["compressed_size"], value=4096, message="compressed size 4096 exceeds the stored payload of"
     ),
-    "name-offset": Case(
-        field=E["name"], value=HEADER, message="name of 4 bytes at 0x58 leaves the entry header of 88"
-    ),
+    "name-offset": Case(field=E["name"], value=HEADER, message="name of 4 bytes at 0x58 leaves the entry header of 88"),
     "name-offset-huge": Case(field=E["name"], value=MAX32, message="name of 4 bytes at 0xffffffff leaves"),
     "name-length": Case(
         field=E["name_length"], value=MAX32, message=f"name of {MAX32} bytes at 0x40 leaves the entry header"
@@ -107,9 +97,7 @@ CASES = {
         field=E["descriptor"], value=HEADER - 4, message="descriptor at 0x54 leaves the entry header of 88"
     ),
     "options-offset": Case(field=OPTIONS, value=HEADER, message="option text of 2 bytes at 0x58 leaves"),
-    "options-length": Case(
-        field=OPTIONS_LENGTH, value=MAX32, message=f"option text of {MAX32} bytes at 0x50 leaves"
-    ),
+    "options-length": Case(field=OPTIONS_LENGTH, value=MAX32, message=f"option text of {MAX32} bytes at 0x50 leaves"),
     "compat-offset": Case(
         field=COMPAT, base=SECOND, value=MAX32, message="copy of .nv.compat of 12 bytes at 0x100000000 leaves"
     ),

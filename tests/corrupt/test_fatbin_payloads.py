@@ -131,9 +131,7 @@ def test_frame_that_states_a_terabyte() -> None:
     entry = bytearray(Image(kind=CUBIN, arch=90, payload=frame, flags=0x8011).encode())
     struct.pack_into("<I", entry, 0x10, len(frame))
     struct.pack_into("<Q", entry, 0x38, 100)
-    assert f"expected 100 decoded bytes, the zstd frame states {1 << 40}" in refused(
-        fatbin.container(bytes(entry))
-    )
+    assert f"expected 100 decoded bytes, the zstd frame states {1 << 40}" in refused(fatbin.container(bytes(entry)))
 
 
 def test_payload_of_another_length() -> None:

@@ -103,15 +103,11 @@ class TestRelocations:
 
     def test_type(self) -> None:
         at = RELA.at[".rela.dyn"] + 8
-        assert "relocation type 16 for a wrapper pointer is no plain address" in error_of(
-            poke(RELA.data, at, "<Q", 16)
-        )
+        assert "relocation type 16 for a wrapper pointer is no plain address" in error_of(poke(RELA.data, at, "<Q", 16))
 
     def test_symbol_without_a_table(self) -> None:
         at = RELA.at[".rela.dyn"] + 8
-        assert "names a symbol, but there is no symbol table" in error_of(
-            poke(RELA.data, at, "<Q", 7 << 32 | 1)
-        )
+        assert "names a symbol, but there is no symbol table" in error_of(poke(RELA.data, at, "<Q", 7 << 32 | 1))
 
     def test_none(self) -> None:
         """The record moved to another address: zeros in place are then the pointer."""
@@ -140,9 +136,7 @@ class TestObject:
 
     @pytest.mark.parametrize("addend", [8, 1 << 40])
     def test_no_container_there(self, addend: int) -> None:
-        assert "where no fatbin container (magic 0xba55ed50) stands" in error_of(
-            poke_pointer(OBJECT, 0, addend)
-        )
+        assert "where no fatbin container (magic 0xba55ed50) stands" in error_of(poke_pointer(OBJECT, 0, addend))
 
     @pytest.mark.parametrize("addend", [2**64 - 1, 2**64 - 8])
     def test_sum_of_offset_and_addend_overflows(self, addend: int) -> None:

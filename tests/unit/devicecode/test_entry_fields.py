@@ -95,9 +95,7 @@ def test_unknown_compression_is_named(bits: int) -> None:
 def test_name(name: str, kind: int) -> None:
     records = fatbin.compat((11, bytes(8))) if kind == CUBIN else b""
     _, image = read_one(
-        Image(
-            kind=kind, arch=121, payload=bytes(64), name=name, options="-v" * (kind != CUBIN), compat=records
-        )
+        Image(kind=kind, arch=121, payload=bytes(64), name=name, options="-v" * (kind != CUBIN), compat=records)
     )
     assert image.name == name
     assert image.options == "-v" * (kind != CUBIN)
@@ -146,9 +144,7 @@ def test_compat_of_cuda_12_8_has_no_mask() -> None:
 
 
 def test_flags_are_kept_whole() -> None:
-    image = read_one(
-        Image(kind=CUBIN, arch=121, feature="a", payload=bytes(64), compression=ZSTD, flags=0x13)
-    )[1]
+    image = read_one(Image(kind=CUBIN, arch=121, feature="a", payload=bytes(64), compression=ZSTD, flags=0x13))[1]
     assert image.flags == 0x108013
 
 
@@ -179,9 +175,7 @@ class TestGroup:
     MEMBERS = (
         Image(kind=PTX, arch=80, payload=fatbin.ptx("80"), options="-v"),
         Image(kind=PTX, arch=121, feature="f", payload=fatbin.ptx("121f"), name="a.cu", version=(8, 8)),
-        Image(
-            kind=CUBIN, arch=121, feature="a", payload=cubins.cubin(121), compat=fatbin.compat((11, bytes(8)))
-        ),
+        Image(kind=CUBIN, arch=121, feature="a", payload=cubins.cubin(121), compat=fatbin.compat((11, bytes(8)))),
     )
 
     def test_members_are_images(self) -> None:

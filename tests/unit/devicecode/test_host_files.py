@@ -14,9 +14,7 @@ from tests.builders.hostfile import Code
 from tests.builders.reading import facts, images_of, read_file, read_stream
 
 ONE = fatbin.container(Image(kind=PTX, arch=80, payload=fatbin.ptx()))
-TWO = fatbin.container(
-    Image(kind=CUBIN, arch=121, payload=cubins.cubin(121)), Image(kind=PTX, arch=120, payload=b"x")
-)
+TWO = fatbin.container(Image(kind=CUBIN, arch=121, payload=cubins.cubin(121)), Image(kind=PTX, arch=120, payload=b"x"))
 
 
 def roles(data: bytes) -> list[ContainerRole]:
@@ -260,9 +258,7 @@ class TestArchive:
         base = [data.index(first.data), data.index(second.data)]
         places = [base[0] + first.containers[0], *(base[1] + at for at in second.containers)]
         assert [c.offset for c in code.containers] == places
-        assert [
-            i.offset - 16 for i in images_of(code) if i.raw_kind == PTX and str(i.arch) == "80"
-        ] == places[::2]
+        assert [i.offset - 16 for i in images_of(code) if i.raw_kind == PTX and str(i.arch) == "80"] == places[::2]
         assert [(w.target, w.container) for w in code.wrappers] == list(zip(places, range(3), strict=True))
         (cubin,) = code.loose
         assert (cubin.offset, str(cubin.arch)) == (data.index(cubins.cubin(90)), "90")

@@ -79,9 +79,7 @@ def only(text: bytes) -> Kernel:
 
 class TestPtx:
     def test_one_kernel(self) -> None:
-        kernel = only(
-            b".visible .entry k(\n.param .u64 k_0,\n.param .u32 k_1\n)\n{\nmov.u32 %r1, 1;\nret;\n}\n"
-        )
+        kernel = only(b".visible .entry k(\n.param .u64 k_0,\n.param .u32 k_1\n)\n{\nmov.u32 %r1, 1;\nret;\n}\n")
         assert kernel == Kernel(
             name="k", size=len("\nmov.u32 %r1, 1;\nret;\n"), instructions=2, parameters=((0, 8), (1, 4))
         )
@@ -165,16 +163,10 @@ class TestPtx:
 class TestCompatRecords:
     def test_formats(self) -> None:
         records = (
-            b"\x02\x09\x01\x00"
-            + b"\x03\x05\x34\x12"
-            + b"\x04\x0b\x08\x00"
-            + bytes(range(8))
-            + b"\x02\x0c\x00\x00"
+            b"\x02\x09\x01\x00" + b"\x03\x05\x34\x12" + b"\x04\x0b\x08\x00" + bytes(range(8)) + b"\x02\x0c\x00\x00"
         )
         assert compat_records(records) == {9: b"\x01", 5: b"\x34\x12", 11: bytes(range(8)), 12: b"\x00"}
 
-    @pytest.mark.parametrize(
-        "rest", [b"", b"\x02\x09\x01", b"\x01\x09\x01\x00", b"\x04\x0b\x09\x00" + bytes(8)]
-    )
+    @pytest.mark.parametrize("rest", [b"", b"\x02\x09\x01", b"\x01\x09\x01\x00", b"\x04\x0b\x09\x00" + bytes(8)])
     def test_stops_at_what_is_not_understood(self, rest: bytes) -> None:
         assert compat_records(b"\x02\x02\x01\x00" + rest) == {2: b"\x01"}
