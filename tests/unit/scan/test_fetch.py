@@ -99,12 +99,6 @@ class TestPip:
             get("demo==1.0", tmp_path)
         assert [path.name for path in (tmp_path / "downloads").iterdir()] == []
 
-    def test_no_pip(self, monkeypatch):
-        monkeypatch.setattr(module, "find_spec", lambda name: None)
-        monkeypatch.setattr(module.shutil, "which", lambda name: None)
-        with pytest.raises(ToolError, match="pip was not found"):
-            module.pip_command()
-
 
 class TestSourceDistributions:
     def test_when_there_is_no_wheel(self, monkeypatch, tmp_path):
