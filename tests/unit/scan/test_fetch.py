@@ -99,6 +99,13 @@ class TestPip:
             get("demo==1.0", tmp_path)
         assert [path.name for path in (tmp_path / "downloads").iterdir()] == []
 
+    def test_no_pip(self, pip, monkeypatch, tmp_path):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        monkeypatch.setattr(module.shutil, "which", lambda name: None)
+        with pytest.raises(ToolError, match=r"demo==1\.0 is needed, and there is no pip"):
+            get("demo==1.0", tmp_path)
+        assert pip.commands == []
+
 
 class TestSourceDistributions:
     def test_when_there_is_no_wheel(self, monkeypatch, tmp_path):
