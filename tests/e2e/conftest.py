@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from builders.kernels import build_shared
 from builders.wheels import make_wheel
 
