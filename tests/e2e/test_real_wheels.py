@@ -1,0 +1,168 @@
+"""Published wheels, fetched with pip's own configuration: what people install, judged, patched and imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oracles.cuobjdump import count_images
+from oracles.nvjitlink import Choice, choose
+from oracles.wrapper_walk import walk
+from shim.devicecode import read_path
+
+pytestmark = pytest.mark.real
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Downloads and compiled code, kept for the session (or in SHIM_TEST_CACHE from run to run)."""
+    kept = os.environ.get("SHIM_TEST_CACHE")
+    return Path(kept) / "real" if kept else tmp_path_factory.mktemp("cache")
+
+
+def shim(cache: Path, *arguments: object, code: int = 0) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "shim", *map(str, arguments), "--format", "json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SHIM_CACHE_DIR": str(cache)},
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+def verdict(cache: Path, *arguments: object) -> tuple[str, dict[str, Any]]:
+    report = shim(cache, "scan", *arguments)["reports"][0]
+    return report["verdict"]["grade"], report
+
+
+def unpack(wheel: str, pattern: str, folder: Path) -> Path:
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if pattern in name)
+        return Path(archive.extract(name, folder))
+
+
+def pip_install(wheel: str, site: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def test_ctranslate2_is_patched_loaded_and_imported(cache: Path, tmp_path: Path) -> None:
+    result = shim(
+        cache, "patch", "ctranslate2==4.8.5", "--platform", "x86_64", "--python", HERE, "--load", "-o", tmp_path
+    )
+    (library,) = result["libraries"]
+    assert (library["before"], library["after"], library["images"], library["kernels"]) == ("jit", "native", 34, 540)
+    assert library["load"] == "loads"
+
+    # NVIDIA's own selector on the containers a process really has after dlopen.
+    path = unpack(result["path"], "libctranslate2-", tmp_path / "lib")
+    code = read_path(path)
+    live = {wrapper.target for wrapper in code.wrappers}
+    data = path.read_bytes()
+    after = [data[c.offset : c.offset + c.size] for c in code.containers if c.offset in live]
+    assert len(after) == 34
+    assert {choose(container, "121a") for container in after} == {Choice.SASS}
+    dead = [data[c.offset : c.offset + c.size] for c in code.containers if c.offset not in live]
+    assert {choose(container, "121a") for container in dead[:3]} == {Choice.JIT}
+    assert count_images(path)[("ELF", "121")] == 34
+
+    site = tmp_path / "site"
+    pip_install(result["path"], site)
+    probe = (
+        "import ctranslate2, sys; print(ctranslate2.__version__, *sorted(ctranslate2.get_supported_compute_types('cpu')))\n"
+        "try: ctranslate2.Translator('/nonexistent')\n"
+        "except RuntimeError: print('C++ exception caught')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True
+    )
+    if "No module named 'numpy'" in done.stderr or "No module named 'yaml'" in done.stderr:
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--target", site, "numpy", "pyyaml"],
+            check=True,
+            capture_output=True,
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", probe], env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("4.8.5 float32 int16 int8 int8_float32")
+    assert "C++ exception caught" in done.stdout
+
+
+def test_wrappers_of_ctranslate2_in_memory(cache: Path, tmp_path: Path) -> None:
+    """What a process hands to the CUDA runtime: relocated pointers to containers with an sm_121 image first."""
+    result = shim(cache, "patch", "ctranslate2==4.8.5", "--platform", "x86_64", "--python", HERE, "-o", tmp_path)
+    with zipfile.ZipFile(result["path"]) as archive:
+        archive.extractall(tmp_path / "all", [n for n in archive.namelist() if ".so" in n])
+    path = next((tmp_path / "all").rglob("libctranslate2-*"))
+    loaded = walk(path)
+    code = read_path(path)
+    live = {wrapper.target for wrapper in code.wrappers}
+    sizes = sorted(container.size for container in code.containers if container.offset in live)
+    assert sorted(wrapper.size for wrapper in loaded.wrappers) == sizes
+
+
+def test_bitsandbytes_for_aarch64_on_any_host(cache: Path, tmp_path: Path) -> None:
+    grade, report = verdict(cache, "bitsandbytes==0.50.2", "--platform", "aarch64", "--python", "3.12")
+    assert grade == "native"
+    assert len(report["libraries"]) == 7
+    result = shim(cache, "patch", "bitsandbytes==0.50.2", "--platform", "aarch64", "--python", "3.12", "-o", tmp_path)
+    assert result["outcome"] == "patched"
+    assert [(lib["after"], lib["images"], lib["kernels"]) for lib in result["libraries"]] == [("native", 1, 202)] * 5
+    assert Path(result["path"]).name == "bitsandbytes-0.50.2-1sm121-py3-none-manylinux_2_24_aarch64.whl"
+    again = shim(
+        cache, "patch", "bitsandbytes==0.50.2", "--platform", "aarch64", "--python", "3.12", "-o", tmp_path / "b"
+    )
+    assert again["work"]["compiled"] == 0
+    assert Path(again["path"]).read_bytes() == Path(result["path"]).read_bytes()
+
+
+def test_xformers_is_patched_and_imported(cache: Path, tmp_path: Path) -> None:
+    result = shim(cache, "patch", "xformers==0.0.35", "--platform", "x86_64", "--python", "3.12", "-o", tmp_path)
+    (library,) = result["libraries"]
+    assert (library["before"], library["after"], library["images"], library["kernels"]) == ("jit", "native", 8, 50)
+    path = unpack(result["path"], "_C.so", tmp_path / "lib")
+    assert count_images(path)[("ELF", "121")] == 8
+
+
+def test_cupy_needs_nothing_and_says_so(cache: Path, tmp_path: Path) -> None:
+    grade, _ = verdict(cache, "cupy-cuda13x==14.2.0", "--platform", "aarch64", "--python", "3.12")
+    assert grade == "family"
+    result = shim(cache, "patch", "cupy-cuda13x==14.2.0", "--platform", "aarch64", "--python", "3.12", "-o", tmp_path)
+    assert result["outcome"] == "nothing-to-do"
+    assert list(tmp_path.glob("*.whl")) == []
+
+
+def test_ctranslate2_for_aarch64_has_no_gpu_code(cache: Path) -> None:
+    grade, _ = verdict(cache, "ctranslate2==4.8.5", "--platform", "aarch64", "--python", "3.12")
+    assert grade == "cpu-only"
+
+
+@pytest.mark.slow
+def test_torch_291_is_unproven(cache: Path) -> None:
+    grade, report = verdict(cache, "torch==2.9.1", "--platform", "x86_64", "--python", "3.12")
+    assert grade == "same-major-unproven"
+    assert sum(lib["fits"].get("same-major-unproven", 0) for lib in report["libraries"]) > 400
+
+
+@pytest.mark.slow
+def test_vllm_flash_attention_is_patched_in_part(cache: Path, tmp_path: Path) -> None:
+    where = ("--platform", "aarch64", "--python", "3.12")
+    grade, _ = verdict(cache, "vllm==0.33.0", *where)
+    assert grade == "jit"
+    only = "flash_fwd_sparse_kernel.*Li128E.*half_t"
+    result = shim(cache, "patch", "vllm==0.33.0", *where, "--only", only, "-o", tmp_path)
+    (library,) = result["libraries"]
+    assert (library["images"], library["after"]) == (2, "jit")
