@@ -181,7 +181,7 @@ def shared(
     return HostFile(data=bytes(out), at=at, header=where, wrappers=tuple(slots), containers=found)
 
 
-def obj(codes: Sequence[Code], *, machine: str = "x86_64", align: int = 8) -> HostFile:
+def obj(codes: Sequence[Code], *, machine: str = "x86_64", align: int = 8, debug: bytes = b"") -> HostFile:
     """An unlinked object (ET_REL): each wrapper's pointer is a relocation against a section symbol."""
     sections, places = place(codes, align)
     pointed = [i for i, code in enumerate(codes) if code.version]
@@ -218,6 +218,7 @@ def obj(codes: Sequence[Code], *, machine: str = "x86_64", align: int = 8) -> Ho
             entsize=24,
         ),
         Part(name=".strtab", data=b"\0", kind=STRTAB, flags=0, align=1),
+        *([Part(name=".debug_info", data=debug, flags=0)] if debug else []),
     ]
     raw, at, where = _file(ET_REL, machine, parts, (), headers=True)
     found = tuple(at[section] + offset for section, offset in places)
