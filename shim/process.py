@@ -211,9 +211,7 @@ def _limit_memory(pid: int, limit: int | None) -> None:
         resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
 
 
-def _pump(
-    process: subprocess.Popen[bytes], feed: bytes, stdout: _Capture, stderr: _Capture, stop: _Stop
-) -> None:
+def _pump(process: subprocess.Popen[bytes], feed: bytes, stdout: _Capture, stderr: _Capture, stop: _Stop) -> None:
     """Move bytes until the program has exited and its pipes are drained."""
     with selectors.DefaultSelector() as selector, _closing(process):
         for stream, capture in ((process.stdout, stdout), (process.stderr, stderr)):

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shim.applying.ending import Destination, settle
@@ -51,7 +51,7 @@ class WheelOptions:
         canonical: compress changed bytes with zlib, so that every machine writes the same wheel.
     """
 
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     allow_nvidia: bool = False
     canonical: bool = False
 

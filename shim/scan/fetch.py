@@ -103,8 +103,8 @@ def platform_tags(machine: str) -> tuple[str, ...]:
 
 
 def _command(requirement: Requirement, machine: str | None, python: str | None, folder: Path) -> list[str]:
-    command = [*pip_command(str(requirement)), "download", "--only-binary=:all:", "--no-deps", "--no-input", "--progress-bar=off"]
-    command += ["--disable-pip-version-check", "--dest", str(folder)]
+    command = [*pip_command(str(requirement)), "download", "--only-binary=:all:", "--no-deps", "--no-input"]
+    command += ["--progress-bar=off", "--disable-pip-version-check", "--dest", str(folder)]
     for tag in platform_tags(machine) if machine else ():
         command += ["--platform", tag]
     if python is not None:

@@ -51,9 +51,7 @@ class MemoryFiles:
                 rest = rest[os.write(descriptor, rest) :]
             (self.folder / name).symlink_to(f"/proc/self/fd/{descriptor}")
         except OSError as err:
-            raise ToolError(
-                f"cannot make a temporary file in {self.folder}: {err.strerror}", hint=_HINT
-            ) from err
+            raise ToolError(f"cannot make a temporary file in {self.folder}: {err.strerror}", hint=_HINT) from err
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""

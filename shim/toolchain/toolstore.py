@@ -37,9 +37,7 @@ def is_offline(environ: Mapping[str, str] | None = None) -> bool:
 class ToolStore:
     """The folder of unpacked compiler wheels. Safe for several processes at once."""
 
-    def __init__(
-        self, root: Path, *, pins: tuple[Pin, ...] | None = None, machine: str | None = None
-    ) -> None:
+    def __init__(self, root: Path, *, pins: tuple[Pin, ...] | None = None, machine: str | None = None) -> None:
         self.root = root
         self.pins = own_pins() if pins is None else pins
         self.machine = machine or platform.machine()
@@ -127,7 +125,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _download(pin: Pin, wheel: WheelFile, work: Path) -> Path:
     options = ("--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--quiet")
-    done = run([*pip_command(pin.requirement), "download", *options, "--dest", work, pin.requirement], timeout=_FETCH_SECONDS)
+    done = run(
+        [*pip_command(pin.requirement), "download", *options, "--dest", work, pin.requirement], timeout=_FETCH_SECONDS
+    )
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or [f"pip ended with {done.ending}"]
         raise ToolError(

@@ -87,7 +87,7 @@ def _check_build(archive: WheelArchive, document: Mapping[str, Any]) -> None:
     build = f"sm{str(document['request']['target']).replace('.', '')}"
     if archive.name is None or not archive.name.build.endswith(build):
         raise VerifyError(
-            f"{archive.path.name}: patched for {document['request']['target']}, but its name has no build tag ...{build}",
+            f"{archive.path.name}: patched for {document['request']['target']}, but its build tag is not ...{build}",
             hint="give it back the name that shim wrote it under",
         )
 

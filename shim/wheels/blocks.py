@@ -22,17 +22,16 @@ __all__ = ["WINDOW", "BlockFinder", "Boundary"]
 WINDOW = 32 << 10
 """Farthest that a deflate match reaches back, in bytes."""
 
-_STEP = 16 << 10
-"""Compressed bytes searched at once; zlib's blocks have about as many."""
-
 _PROOF = 24 << 10
 """Compressed bytes that must decode to the known contents behind a boundary (fewer at the end only)."""
 
-_REACH = 1 << 20
-"""Compressed bytes searched before giving up."""
+_REACH = 64
+"""Marks searched before giving up: 1 MiB of compressed data."""
 
 _ANCHOR_SLACK = 8 * 258
 """An inflater cut off in mid-stream may have left its last 7 bits unused: 7 symbols of at most 258 bytes."""
+
+_SLACKS = sorted(range(-_ANCHOR_SLACK, _ANCHOR_SLACK), key=abs)
 
 _PRECODE_SPACE = 128
 _KRAFT = [
@@ -68,7 +67,9 @@ class BlockFinder:
         Args:
             compressed: returns the compressed bytes of a range (offset, size).
             contents: returns the inflated bytes of a range (offset, size).
-            marks: one for each few ten kilobytes, ascending, from (0, 0) to the end of the stream.
+            marks: one for each 16 KiB of compressed data, from (0, 0) to the end of the stream. Their
+                inflated offsets may be off by `_ANCHOR_SLACK` (inflaters differ there); what is found does
+                not depend on that.
         """
         self._compressed = compressed
         self._contents = contents
@@ -76,40 +77,30 @@ class BlockFinder:
         self._end = marks[-1]
 
     def before(self, position: int) -> Boundary:
-        """A boundary at or before an inflated offset, near it if one is within reach, else the start."""
-        top = self._guess(position)
-        for high in range(top, max(top - _REACH, 0), -_STEP):
-            found = [b for b in self._boundaries(max(high - _STEP, 0), high) if b.position <= position]
+        """The last boundary at or before an inflated offset; the stream's start when none is within reach."""
+        index = bisect_left(self._marks, position + _ANCHOR_SLACK, key=lambda mark: mark.inflated)
+        top = min(index, len(self._marks) - 1)
+        for high in range(top, max(top - _REACH, 0), -1):
+            found = [b for b in self._boundaries(high - 1) if b.position <= position]
             if found:
                 return found[-1]
         return Boundary(0, 0)
 
     def after(self, position: int) -> Boundary | None:
-        """The first boundary found at or after an inflated offset, None when there is none within reach."""
-        bottom = self._guess(position)
-        for low in range(bottom, min(bottom + _REACH, self._end.compressed), _STEP):
-            for boundary in self._boundaries(low, min(low + _STEP, self._end.compressed)):
+        """The first boundary at or after an inflated offset, None when there is none within reach."""
+        index = bisect_left(self._marks, position - _ANCHOR_SLACK, key=lambda mark: mark.inflated)
+        bottom = max(index - 1, 0)
+        for low in range(bottom, min(bottom + _REACH, len(self._marks) - 1)):
+            for boundary in self._boundaries(low):
                 if boundary.position >= position:
                     return boundary
         return None
 
-    def _guess(self, position: int) -> int:
-        """Compressed offset of an inflated one, interpolated between marks."""
-        index = bisect_left(self._marks, position, key=lambda mark: mark.inflated)
-        if index == 0:
-            return 0
-        if index == len(self._marks):
-            return self._end.compressed
-        low, high = self._marks[index - 1], self._marks[index]
-        share = (position - low.inflated) / max(high.inflated - low.inflated, 1)
-        return low.compressed + int(share * (high.compressed - low.compressed))
-
-    def _boundaries(self, low: int, high: int) -> Iterator[Boundary]:
-        """The boundaries with their first bit in the bytes from `low` to `high`, in ascending order."""
-        index = bisect_left(
-            self._marks, min(high + _PROOF, self._end.compressed), key=lambda mark: mark.compressed
-        )
-        anchor = self._marks[index]
+    def _boundaries(self, index: int) -> Iterator[Boundary]:
+        """The boundaries with their first bit between a mark and the next, in ascending order."""
+        low, high = self._marks[index].compressed, self._marks[index + 1].compressed
+        proof = min(high + _PROOF, self._end.compressed)
+        anchor = self._marks[bisect_left(self._marks, proof, key=lambda mark: mark.compressed)]
         data = self._compressed(low, anchor.compressed - low)
         for bit in _candidates(data, high - low):
             boundary = self._prove(data, bit, low, anchor)
@@ -126,10 +117,10 @@ class BlockFinder:
             return None
         if size == 0 or blind.eof != (anchor == self._end):
             return None
-        for slack in range(1 if blind.eof else _ANCHOR_SLACK):
-            position = anchor.inflated - size - slack
+        for slack in (0,) if blind.eof else _SLACKS:
+            position = anchor.inflated - size + slack
             if position < 0:
-                return None
+                continue
             if self._decodes(stream[:512], position) and self._decodes(stream, position):
                 return Boundary(position, low * 8 + bit)
         return None

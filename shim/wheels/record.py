@@ -242,10 +242,8 @@ def _row_issues(
         elif not row.digest:
             yield RecordIssue(path=row.path, text="no hash")
         elif hashes is not None:
-            if row.algorithm == "sha256":
-                found = hashes[row.path]
-            else:
-                found = hash_member(archive, member, row.algorithm)
+            known = row.algorithm == "sha256"
+            found = hashes[row.path] if known else hash_member(archive, member, row.algorithm)
             if found != row.digest:
                 yield RecordIssue(
                     path=row.path, text=f"{row.algorithm}: expected {row.digest}, found {found}"

@@ -48,9 +48,7 @@ def tool(name: str) -> Tool:
     raise FileNotFoundError(f"{name}: no toolkit, and no compiler wheel (pip install '.[nvcc]')")
 
 
-def ptx_text(
-    names: Sequence[str] = ("kernel",), *, isa: str = "8.0", target: str = "sm_80", steps: int = 1
-) -> bytes:
+def ptx_text(names: Sequence[str] = ("kernel",), *, isa: str = "8.0", target: str = "sm_80", steps: int = 1) -> bytes:
     """PTX of kernels of 37 bytes a step; ptxas takes 0.1 s for 1,000 steps and 0.9 s for 10,000."""
     body = "\n".join(f"  fma.rn.f32 %x, %x, %y, 0f{0x3F800000 + number:08X};" for number in range(steps))
     kernels = "".join(KERNEL.format(name=name, body=body) for name in names)

@@ -71,9 +71,7 @@ def test_the_good_one_is_good(patched: Path, tmp_path: Path) -> None:
 def test_no_undo_data(patched: Path) -> None:
     side_car(patched).unlink()
     text = refused(patched, InputError)
-    assert re.search(
-        r"no undo data: neither a member 'demo-1.0.dist-info/shim/undo' nor a file .*\.whl\.undo", text
-    )
+    assert re.search(r"no undo data: neither a member 'demo-1.0.dist-info/shim/undo' nor a file .*\.whl\.undo", text)
 
 
 def test_side_car_that_is_named_must_be_there(patched: Path, tmp_path: Path) -> None:

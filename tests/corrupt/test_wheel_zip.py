@@ -456,9 +456,7 @@ def test_permission_denied(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_file_that_shrinks_while_open(good: Path) -> None:
     with WheelArchive.open(good) as wheel:
         cut(good, 500)
-        with pytest.raises(
-            ArchiveError, match=r"the file ends inside deflated data: expected \d+ bytes, found \d+"
-        ):
+        with pytest.raises(ArchiveError, match=r"the file ends inside deflated data: expected \d+ bytes, found \d+"):
             hash_members(wheel)
 
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from builders.kernels import build_shared
 from builders.wheels import make_wheel
 
 WHOLE = """
 static __device__ int counter;
 static __constant__ float table[4];
-template <class T> __global__ void scale(T* x, T f, int n) { int i = threadIdx.x; if (i < n) x[i] = x[i] * f + table[i & 3]; }
+template <class T> __global__ void scale(T* x, T f, int n) {
+  int i = threadIdx.x;
+  if (i < n) x[i] = x[i] * f + table[i & 3];
+}
 static __global__ void count(int n) { atomicAdd(&counter, n); }
 extern "C" int entry_%(name)s() { scale<float><<<1, 32>>>(nullptr, 2.f, 0); scale<double><<<1, 32>>>(nullptr, 2.0, 0);
   count<<<1, 1>>>(1); return 7; }

@@ -12,7 +12,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
 from builders.wheels import make_wheel
 from e2e.conftest import Shim
 

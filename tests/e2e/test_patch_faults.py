@@ -199,5 +199,3 @@ def test_verify_of_an_unpatched_wheel(shim: Shim, wheel: Path) -> None:
     ran = shim("verify", wheel)
     assert ran.code == 0
     assert "not patched by shim" in ran.out
-
-

@@ -79,9 +79,7 @@ def members(draw: Any) -> dict[str, bytes]:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), files=members(), level=st.sampled_from([None, *range(1, 10)]), streamed=st.booleans())
-def test_patch_and_undo(
-    data: st.DataObject, files: dict[str, bytes], level: int | None, streamed: bool
-) -> None:
+def test_patch_and_undo(data: st.DataObject, files: dict[str, bytes], level: int | None, streamed: bool) -> None:
     mode = data.draw(st.sampled_from(DeflateMode))
     comment = data.draw(st.binary(max_size=20).filter(lambda c: b"PK" not in c))
     chosen = data.draw(st.lists(st.sampled_from(sorted(files)), unique=True))
@@ -115,9 +113,7 @@ def test_patch_and_undo(
 
 @settings(max_examples=100, deadline=None)
 @given(files=members(), level=st.sampled_from([None, 1, 6, 9]), streamed=st.booleans(), data=st.data())
-def test_ranges_are_slices(
-    files: dict[str, bytes], level: int | None, streamed: bool, data: st.DataObject
-) -> None:
+def test_ranges_are_slices(files: dict[str, bytes], level: int | None, streamed: bool, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = make_wheel(Path(name), files, level=level, streamed=streamed)
         member = data.draw(st.sampled_from(sorted(files)))
@@ -138,16 +134,12 @@ def small_wheel() -> bytes:
 
 
 GOOD = small_wheel()
-FIELDS = st.sampled_from(
-    [b"\0", b"\xff", b"PK", b"PK\1\2", b"PK\3\4", b"PK\5\6", b"\xff\xff\xff\xff", b"\1\0", b"../"]
-)
+FIELDS = st.sampled_from([b"\0", b"\xff", b"PK", b"PK\1\2", b"PK\3\4", b"PK\5\6", b"\xff\xff\xff\xff", b"\1\0", b"../"])
 
 
 @settings(max_examples=600, deadline=None)
 @given(
-    pokes=st.lists(
-        st.tuples(st.integers(0, len(GOOD) - 1), st.one_of(st.binary(min_size=1, max_size=4), FIELDS))
-    ),
+    pokes=st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.one_of(st.binary(min_size=1, max_size=4), FIELDS))),
     cut=st.one_of(st.none(), st.integers(0, len(GOOD))),
     tail=st.binary(max_size=30),
 )
@@ -218,9 +210,7 @@ def test_names_decode_as_zipfile_decodes_them(raw: bytes, utf8: bool) -> None:
     """Both readers must unpack to the same place."""
     flags = 0x800 if utf8 else 0
     local = struct.pack("<4s5H3I2H", b"PK\3\4", 20, flags, 0, 0, 33, 0, 0, 0, len(raw), 0) + raw
-    central = (
-        struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, flags, 0, 0, 33, 0, 0, 0, len(raw), *[0] * 6) + raw
-    )
+    central = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, flags, 0, 0, 33, 0, 0, 0, len(raw), *[0] * 6) + raw
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(central), len(local), 0)
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "x.zip"

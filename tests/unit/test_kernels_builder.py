@@ -19,9 +19,7 @@ def fresh_cache(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_library_loads_and_holds_what_was_asked_for(tmp_path):
-    path = kernels.build_shared(
-        tmp_path, {"a.cu": SOURCE}, archs=[("compute_120", "sm_120")], ptx=["compute_80"]
-    )
+    path = kernels.build_shared(tmp_path, {"a.cu": SOURCE}, archs=[("compute_120", "sm_120")], ptx=["compute_80"])
     assert ctypes.CDLL(str(path)).answer() == 42
     data = path.read_bytes()
     assert data.count(b"\x50\xed\x55\xba") == 2, "a container for the unit, and nvcc's empty one"

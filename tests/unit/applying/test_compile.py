@@ -173,16 +173,12 @@ def test_events(store):
     assert [event.done for event in events] == [1, 1, 2, 2, 3, 3, 4]
     assert {event.total for event in events} == {4}
     assert events[-1].done_size == events[-1].total_size == sum(len(item.ptx) for item in units) + 3
-    assert (
-        events[-1].text.endswith("Missing .version directive at start of file 'unit.ptx'") or events[-1].text
-    )
+    assert events[-1].text.endswith("Missing .version directive at start of file 'unit.ptx'") or events[-1].text
     assert all(event.seconds > 0 for event in events if event.kind is EventKind.COMPILED)
 
 
 def test_the_largest_start_first(store):
-    units = [
-        unit(kernels.ptx_text(["k"], steps=steps), key=str(steps), label=str(steps)) for steps in (5, 50, 1)
-    ]
+    units = [unit(kernels.ptx_text(["k"], steps=steps), key=str(steps), label=str(steps)) for steps in (5, 50, 1)]
     events = []
     compile_units(units, store=store, jobs=1, on_event=events.append)
     assert [event.label for event in events if event.kind is EventKind.STARTED] == ["50", "5", "1"]

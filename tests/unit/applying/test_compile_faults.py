@@ -100,9 +100,7 @@ def test_an_option_this_tool_does_not_know(tmp_path):
 def test_a_tool_that_misbehaves(tmp_path, store, body, kind, words):
     tool = fake(tmp_path, body)
     good = unit(key="good")
-    got = compile_units(
-        [unit(tool=tool, key="bad"), good], store=store, unit_seconds=0.5 if "sleep" in body else 60
-    )
+    got = compile_units([unit(tool=tool, key="bad"), good], store=store, unit_seconds=0.5 if "sleep" in body else 60)
     assert got["bad"].kind is kind
     assert words in got["bad"].text
     assert len(got["bad"].text) <= 2000

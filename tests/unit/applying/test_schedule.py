@@ -108,9 +108,7 @@ def test_a_raise_cancels_the_rest_and_waits_for_them():
 
     started = []
     with pytest.raises(ValueError, match="broken"):
-        run_jobs(
-            jobs(9, 8, 7, 6, 5), work, slots=3, memory=9, on_start=started.append, on_end=lambda i, r: None
-        )
+        run_jobs(jobs(9, 8, 7, 6, 5), work, slots=3, memory=9, on_start=started.append, on_end=lambda i, r: None)
     assert started == [9, 8, 7]
     assert not still_running
 
@@ -130,9 +128,7 @@ def machine(tmp_path: Path, *, available: str | None, limit: str | None = None, 
     (tmp_path / "proc").mkdir()
     (tmp_path / "cgroup").mkdir()
     if available is not None:
-        (tmp_path / "proc" / "meminfo").write_text(
-            f"MemTotal: 1 kB\nMemAvailable:  {available} kB\nBuffers: 2 kB\n"
-        )
+        (tmp_path / "proc" / "meminfo").write_text(f"MemTotal: 1 kB\nMemAvailable:  {available} kB\nBuffers: 2 kB\n")
     if limit is not None:
         (tmp_path / "cgroup" / "memory.max").write_text(limit + "\n")
         (tmp_path / "cgroup" / "memory.current").write_text(used + "\n")

@@ -99,11 +99,12 @@ class TestPip:
             get("demo==1.0", tmp_path)
         assert [path.name for path in (tmp_path / "downloads").iterdir()] == []
 
-    def test_no_pip(self, monkeypatch):
-        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    def test_no_pip(self, pip, monkeypatch, tmp_path):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         monkeypatch.setattr(module.shutil, "which", lambda name: None)
-        with pytest.raises(ToolError, match="pip was not found"):
-            module.pip_command()
+        with pytest.raises(ToolError, match=r"demo==1\.0 is needed, and there is no pip"):
+            get("demo==1.0", tmp_path)
+        assert pip.commands == []
 
 
 class TestSourceDistributions:

@@ -85,9 +85,7 @@ def test_what_does_not_work_is_passed_over_with_its_reason(machine, tmp_path):
     (tmp_path / "cuda_home" / "bin" / "ptxas").chmod(0o644)
     found = survey("ptxas", around=machine)
     assert versions(found)[0] == ("CUDA_PATH", 3)
-    assert found.broken == (
-        f"{tmp_path}/shim_home/bin/ptxas (from SHIM_CUDA_HOME): ptxas ended with exit code 3",
-    )
+    assert found.broken == (f"{tmp_path}/shim_home/bin/ptxas (from SHIM_CUDA_HOME): ptxas ended with exit code 3",)
 
 
 def test_an_explicit_one_that_does_not_work_is_an_error(machine, tmp_path):

@@ -68,9 +68,7 @@ def test_another_file_than_the_pinned_one_is_not_unpacked(index, root):
     path, pin = fake_wheel(index)
     with path.open("ab") as file:
         file.write(b"\0")
-    with pytest.raises(
-        ToolError, match=f"is not NVIDIA's file: sha256 .*expected {pin.wheels['x86_64'].sha256}"
-    ):
+    with pytest.raises(ToolError, match=f"is not NVIDIA's file: sha256 .*expected {pin.wheels['x86_64'].sha256}"):
         ToolStore(root, pins=(pin,), machine="x86_64").fetch(pin, "ptxas")
     assert [path for path in root.iterdir() if path.is_dir()] == []
 
@@ -85,9 +83,7 @@ def test_another_name_than_the_pinned_one(index, root):
 def test_an_index_that_does_not_have_it(index, root):
     path, pin = fake_wheel(index)
     path.unlink()
-    with pytest.raises(
-        ToolError, match=r"pip could not download shim-fake-nvcc==13\.0\.88: ERROR: No match"
-    ) as caught:
+    with pytest.raises(ToolError, match=r"pip could not download shim-fake-nvcc==13\.0\.88: ERROR: No match") as caught:
         ToolStore(root, pins=(pin,), machine="x86_64").fetch(pin, "ptxas")
     assert "pip config list" in caught.value.hint
     assert [path for path in root.iterdir() if path.is_dir()] == []
@@ -141,9 +137,7 @@ def test_offline_uses_what_is_there(index, root, monkeypatch):
     assert store.fetch(pin, "ptxas", offline=True) == tool
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [("1", True), ("yes", True), ("0", False), ("", False), (None, False)]
-)
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("yes", True), ("0", False), ("", False), (None, False)])
 def test_offline_values(value, expected):
     assert is_offline({} if value is None else {"SHIM_OFFLINE": value}) is expected
 
@@ -211,9 +205,7 @@ def slow_pip(tmp_path, index):
         (package / "__main__.py").write_text(main)
         command = [sys.executable, "-c", FETCH.format(pin=pin), root]
         environment = os.environ | {"PYTHONPATH": path}
-        return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start
 
@@ -247,9 +239,7 @@ def test_own_pins_are_complete():
     for pin in pins:
         assert set(pin.wheels) == {"x86_64", "aarch64"}
         for machine, wheel in pin.wheels.items():
-            assert wheel.file.startswith(
-                f"{pin.distribution.replace('-', '_')}-{'.'.join(map(str, pin.version))}-"
-            )
+            assert wheel.file.startswith(f"{pin.distribution.replace('-', '_')}-{'.'.join(map(str, pin.version))}-")
             assert wheel.file.endswith(f"_{machine}.whl")
             assert len(bytes.fromhex(wheel.sha256)) == 32
     assert len({wheel.sha256 for pin in pins for wheel in pin.wheels.values()}) == 8
