@@ -34,12 +34,13 @@ CORES = len(os.sched_getaffinity(0))
 class Round:
     """Seconds of one round: the stage, the same from the cache, and the ptxas runs' CPU time.
 
-    `wall` is without the share of the cores that other programs took meanwhile; on an idle machine that is nothing.
+    others: share of all cores' time that other programs took while the stage ran.
     """
 
     wall: float
     warm: float
     units: tuple[float, ...]
+    others: float
 
     @property
     def best(self) -> float:
@@ -58,13 +59,14 @@ def run(rounds: int = ROUNDS) -> list[Row]:
     warm = statistics.median(one.warm for one in done)
     ratio = statistics.median(one.wall / one.best for one in done)
     share = statistics.median(one.warm / one.wall for one in done)
+    others = statistics.median(one.others for one in done)
     count = len(done[0].units)
     subject = f"{inputs.CTRANSLATE2.label}, {count} modules, {file.plan.ptx_bytes / 1e6:.0f} MB of PTX"
     return [
         Row(
             what="compile stage",
             subject=subject,
-            shim=f"{wall:.3g} s",
+            shim=f"{wall:.3g} s, other programs on {others:.0%} of the cores",
             peer=f"max(ptxas CPU time / cores, longest module): {best:.3g} s",
             figure=f"{ratio:.2f}x the time",
             goal=f"at most {GOAL:g}x",
@@ -88,11 +90,12 @@ def _round(file: WorkFile) -> Round:
         seconds: list[float] = []
         others = OtherLoad()
         first = make_machine_code([file], toolbox, _collector(seconds))
-        lost = others.seconds() / CORES
+        taken = others.seconds()
         second = make_machine_code([file], toolbox)
     if first.refusals or first.work.cached or second.work.compiled:
         raise BenchError(f"expected a cold and a warm run without failures, got {_words(first)}, {_words(second)}")
-    return Round(wall=first.work.wall_seconds - lost, warm=second.work.wall_seconds, units=tuple(seconds))
+    wall = first.work.wall_seconds
+    return Round(wall=wall, warm=second.work.wall_seconds, units=tuple(seconds), others=taken / (wall * CORES))
 
 
 def _collector(seconds: list[float]) -> Callable[[CompileEvent], None]:

@@ -79,7 +79,7 @@ def run_program(argv: Sequence[str | Path], *, codes: Sequence[int] = (0,), cwd:
 class OtherLoad:
     """Core seconds that programs other than this one and its children used since it was made (Linux).
 
-    On a shared machine wall time says little about a stage that wants all cores; what others left of them does.
+    On a shared machine the wall time of a stage that wants all cores means nothing without it.
     """
 
     def __init__(self) -> None:
