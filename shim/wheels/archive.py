@@ -42,9 +42,7 @@ class WheelArchive:
         name: the parts of the file name, None when it is not that of a wheel.
     """
 
-    def __init__(
-        self, file: RandomFile, limits: Limits, directory: Directory, members: tuple[Member, ...]
-    ) -> None:
+    def __init__(self, file: RandomFile, limits: Limits, directory: Directory, members: tuple[Member, ...]) -> None:
         self.path = file.path
         self.limits = limits
         self.file = file

@@ -34,9 +34,7 @@ _ANCHOR_SLACK = 8 * 258
 _SLACKS = sorted(range(-_ANCHOR_SLACK, _ANCHOR_SLACK), key=abs)
 
 _PRECODE_SPACE = 128
-_KRAFT = [
-    sum((_PRECODE_SPACE >> (n >> shift & 7)) for shift in (0, 3, 6, 9) if n >> shift & 7) for n in range(4096)
-]
+_KRAFT = [sum((_PRECODE_SPACE >> (n >> shift & 7)) for shift in (0, 3, 6, 9) if n >> shift & 7) for n in range(4096)]
 """Space taken by four code lengths of 3 bits each, in units of a code of 7 bits."""
 
 _COMPLEMENT = bytes(255 - n for n in range(256))
@@ -178,9 +176,7 @@ def _dynamic(data: bytes, size: int) -> Iterator[int]:
 def _stored(data: bytes, size: int) -> Iterator[int]:
     """Starts of stored blocks, taken as the three bits before the length (padding is the block before)."""
     window = data[: size + 5]
-    number = int.from_bytes(window, "little") ^ (
-        int.from_bytes(window.translate(_COMPLEMENT), "little") >> 16
-    )
+    number = int.from_bytes(window, "little") ^ (int.from_bytes(window.translate(_COMPLEMENT), "little") >> 16)
     equal = number.to_bytes(len(window), "little")
     at = equal.find(b"\0\0", 1)
     while 0 < at <= size:

@@ -194,9 +194,7 @@ def plan_undo(layout: Layout, *, levels: Mapping[str, int | None] | None = None)
     file = layout.source.file
     operations: list[Operation] = []
     literals: list[tuple[int, int] | bytes] = []
-    deflated = {
-        c.member.data_offset: d for c in layout.comparisons if (d := _deflate(layout, c, levels or {}))
-    }
+    deflated = {c.member.data_offset: d for c in layout.comparisons if (d := _deflate(layout, c, levels or {}))}
 
     def literal(start: int, stop: int) -> None:
         if stop > start:

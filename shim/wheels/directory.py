@@ -96,9 +96,7 @@ def read_directory(file: RandomFile, limits: Limits) -> tuple[Directory, Iterato
 
 def _find_end(file: RandomFile) -> tuple[_End, bytes]:
     if file.size == 0:
-        raise ArchiveError(
-            file.path, Fault(what="the file is empty", expected="a zip archive", found="0 bytes")
-        )
+        raise ArchiveError(file.path, Fault(what="the file is empty", expected="a zip archive", found="0 bytes"))
     tail_size = min(file.size, zipformat.END.size + zipformat.MAX16)
     tail_offset = file.size - tail_size
     tail = file.read(tail_offset, tail_size, "the end of the archive")
@@ -108,9 +106,7 @@ def _find_end(file: RandomFile) -> tuple[_End, bytes]:
     )
     if found < 0:
         raise ArchiveError(file.path, _no_end(file, tail))
-    _, disk, directory_disk, here, entries, size, offset, comment_size = zipformat.END.unpack_from(
-        tail, found
-    )
+    _, disk, directory_disk, here, entries, size, offset, comment_size = zipformat.END.unpack_from(tail, found)
     comment = tail[found + zipformat.END.size :]
     position = tail_offset + found
     if comment_size != len(comment):
@@ -238,9 +234,7 @@ def _records(file: RandomFile, directory: Directory) -> Iterator[CentralRecord]:
         if body > len(data) or data[position : position + 4] != zipformat.CENTRAL_SIGNATURE:
             what, found = f"record {index} of the central directory is not one", data[position : position + 4]
             expected = f"{zipformat.CENTRAL_SIGNATURE!r}"
-            raise ArchiveError(
-                file.path, Fault(what=what, offset=where, expected=expected, found=f"{found!r}")
-            )
+            raise ArchiveError(file.path, Fault(what=what, offset=where, expected=expected, found=f"{found!r}"))
         head = zipformat.CENTRAL.unpack_from(data, position)
         name_size, extra_size, comment_size = head[10:13]
         position = body + name_size + extra_size + comment_size

@@ -121,9 +121,7 @@ def inflate_marked(file: RandomFile, member: Member) -> Iterator[tuple[bytes, Ma
         try:
             piece = engine.decompress(data)  # at most 17 MiB: deflate cannot do better than 1032
         except BROKEN as err:
-            fault = Fault(
-                what=f"broken deflate stream ({err})", member=member.path, offset=member.data_offset
-            )
+            fault = Fault(what=f"broken deflate stream ({err})", member=member.path, offset=member.data_offset)
             raise ArchiveError(file.path, fault) from err
         offset += size
         produced += len(piece)

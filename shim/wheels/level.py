@@ -71,6 +71,4 @@ def _reproduces(archive: WheelArchive, member: Member, level: int) -> bool:
 def _continues(archive: WheelArchive, member: Member, position: int, packed: bytes) -> bool:
     if position + len(packed) > member.compressed_size:
         return False
-    return packed == archive.file.read(
-        member.data_offset + position, len(packed), "deflated data", member.path
-    )
+    return packed == archive.file.read(member.data_offset + position, len(packed), "deflated data", member.path)

@@ -208,9 +208,7 @@ class MemberWriter:
         position = 0
         common = min(content.size, comparison.member.size)
         changes = comparison.changes
-        ranges = (
-            [] if changes is None else [(c.offset, min(c.end, common)) for c in changes if c.offset < common]
-        )
+        ranges = [] if changes is None else [(c.offset, min(c.end, common)) for c in changes if c.offset < common]
         if changes is None:
             ranges = [(0, common)]
         for start, stop in [*ranges, (common, content.size)]:

@@ -93,9 +93,7 @@ def patched_build(name: WheelName, targets: Sequence[str]) -> str:
         UsageError: no target, or one that is not such a number.
     """
     if not targets or not all(_SM.fullmatch(target) for target in targets):
-        raise UsageError(
-            f"expected targets such as '121', found {list(targets)!r}", hint="pass --target 12.1"
-        )
+        raise UsageError(f"expected targets such as '121', found {list(targets)!r}", hint="pass --target 12.1")
     return f"{max(name.build_number, 1)}" + "_".join(f"sm{target}" for target in targets)
 
 

@@ -97,9 +97,7 @@ class OutputFile:
                 copied = min(PIECE, wanted)
                 self._write_at(self.position, file.read(offset, copied))
             elif copied == 0:
-                fault = Fault(
-                    what="the file ended while it was copied", offset=offset, expected=f"{wanted} bytes"
-                )
+                fault = Fault(what="the file ended while it was copied", offset=offset, expected=f"{wanted} bytes")
                 raise ArchiveError(file.path, fault)
             offset += copied
             self._advance(copied)

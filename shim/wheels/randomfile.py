@@ -53,9 +53,7 @@ class RandomFile:
         if not stat.S_ISREG(status.st_mode):
             os.close(self._fd)
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise InputError(
-                f"{path}: expected a file, found that it is {kind}", hint="name the wheel itself"
-            )
+            raise InputError(f"{path}: expected a file, found that it is {kind}", hint="name the wheel itself")
         self.size = status.st_size
 
     def read(self, offset: int, size: int, what: str = "data", member: str | None = None) -> bytes:

@@ -146,9 +146,7 @@ def _parse_row(line: str) -> RecordRow:
     if hashed and not separator:
         raise ValueError(f"expected algorithm=digest, found {hashed!r}")
     digest = _from_base64(algorithm, value) if hashed else ""
-    return RecordRow(
-        path=path, algorithm=algorithm, digest=digest, size=int(size) if size else None, line=line
-    )
+    return RecordRow(path=path, algorithm=algorithm, digest=digest, size=int(size) if size else None, line=line)
 
 
 def _from_base64(algorithm: str, value: str) -> str:
@@ -221,9 +219,7 @@ def check_record(archive: WheelArchive, *, hashes: Mapping[str, str] | None = No
     return record
 
 
-def _row_issues(
-    archive: WheelArchive, record: Record, hashes: Mapping[str, str] | None
-) -> Iterator[RecordIssue]:
+def _row_issues(archive: WheelArchive, record: Record, hashes: Mapping[str, str] | None) -> Iterator[RecordIssue]:
     unhashed = {record.path, *record.signatures}
     seen: set[str] = set()
     for row in record.rows:
@@ -245,9 +241,7 @@ def _row_issues(
             known = row.algorithm == "sha256"
             found = hashes[row.path] if known else hash_member(archive, member, row.algorithm)
             if found != row.digest:
-                yield RecordIssue(
-                    path=row.path, text=f"{row.algorithm}: expected {row.digest}, found {found}"
-                )
+                yield RecordIssue(path=row.path, text=f"{row.algorithm}: expected {row.digest}, found {found}")
 
 
 def _unlisted(archive: WheelArchive, record: Record) -> Iterator[RecordIssue]:

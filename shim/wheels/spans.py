@@ -161,9 +161,7 @@ def _check_end(file: RandomFile, record: CentralRecord, name: str, data_end: int
     trailer = file.read(data_end, min(limit - data_end, 25), "a data descriptor", name)
     descriptor = zipformat.descriptors(trailer)
     expected = (record.crc32, record.compressed_size, record.size)
-    local_flags = zipformat.LOCAL.unpack(
-        file.read(record.header_offset, _LOCAL_SIZE, "a local header", name)
-    )[2]
+    local_flags = zipformat.LOCAL.unpack(file.read(record.header_offset, _LOCAL_SIZE, "a local header", name))[2]
     if not local_flags & HAS_DESCRIPTOR or descriptor is None:
         fault = Fault(
             what=f"{limit - data_end} bytes after the data belong to no member",

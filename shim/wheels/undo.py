@@ -214,9 +214,7 @@ def _decoded(item: Any) -> Operation:
 def _check_bounds(patched: WheelArchive, literals: _Literals, limits: Limits) -> None:
     header = literals.header
     if header.size > limits.max_total_size:
-        raise literals.fault(
-            f"the original would have {header.size} bytes, expected at most {limits.max_total_size}"
-        )
+        raise literals.fault(f"the original would have {header.size} bytes, expected at most {limits.max_total_size}")
     if header.prefix_size > patched.file.size:
         raise literals.fault(f"it refers to {header.prefix_size} bytes, the wheel has {patched.file.size}")
     total = sum(operation.size for operation in header.operations)
@@ -246,9 +244,7 @@ def _apply(patched: WheelArchive, literals: _Literals, operation: Operation, out
             _apply_deflate(patched, literals, operation, output)
 
 
-def _apply_deflate(
-    patched: WheelArchive, literals: _Literals, operation: Deflate, output: OutputFile
-) -> None:
+def _apply_deflate(patched: WheelArchive, literals: _Literals, operation: Deflate, output: OutputFile) -> None:
     engine = recompressor(operation.level)
     crc = size = 0
     for piece in _old_contents(patched, literals, operation):

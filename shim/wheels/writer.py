@@ -131,9 +131,7 @@ def write_wheel(
         writer.finish()
         _write_directory(output, writer.members, source.directory.comment)
         output.commit(force=force)
-        return WrittenWheel(
-            path=out, size=output.position, rows=new_rows, dropped_signatures=record.signatures
-        )
+        return WrittenWheel(path=out, size=output.position, rows=new_rows, dropped_signatures=record.signatures)
 
 
 def _write_old(
@@ -184,12 +182,8 @@ def _check_changed(
     replaced: Mapping[str, Path | bytes],
     removed: Collection[str],
 ) -> None:
-    faults = [
-        f"{path}: cannot be replaced, there is no such member" for path in replaced if path not in source
-    ]
-    faults += [
-        f"{path}: cannot be removed, there is no such member" for path in removed if path not in source
-    ]
+    faults = [f"{path}: cannot be replaced, there is no such member" for path in replaced if path not in source]
+    faults += [f"{path}: cannot be removed, there is no such member" for path in removed if path not in source]
     faults += [f"{path}: cannot be both replaced and removed" for path in replaced if path in removed]
     own = {record.path, *record.signatures}
     faults += [f"{path}: is made by the writer" for path in (*replaced, *removed) if path in own]
@@ -211,18 +205,14 @@ def _check_added(source: WheelArchive, added: Iterable[str], before: Collection[
         raise InputError(f"{source.path}: " + "; ".join(faults))
 
 
-def _add(
-    writer: MemberWriter, added: Mapping[str, bytes], when: tuple[int, int], rows: dict[str, RecordRow]
-) -> None:
+def _add(writer: MemberWriter, added: Mapping[str, bytes], when: tuple[int, int], rows: dict[str, RecordRow]) -> None:
     for path in sorted(added):
         with Content(added[path]) as content:
             rows[path] = _row(path, content.digest())
         writer.add(new_member(path, when), added[path])
 
 
-def _add_record(
-    writer: MemberWriter, source: WheelArchive, record: Record, rows: tuple[RecordRow, ...]
-) -> None:
+def _add_record(writer: MemberWriter, source: WheelArchive, record: Record, rows: tuple[RecordRow, ...]) -> None:
     member = source.member(record.path)
     data = format_record(rows, record.newline)
     if data == source.read(member):
@@ -245,9 +235,7 @@ def _record_rows(
     listed = {row.path for row in result}
     result += [row for path, row in rows.items() if path not in listed]
     listed.update(rows)
-    missing = [
-        m.path for m in source.members if not m.is_dir and m.path not in listed and m.path not in dropped
-    ]
+    missing = [m.path for m in source.members if not m.is_dir and m.path not in listed and m.path not in dropped]
     if missing:
         issues = [RecordIssue(path=path, text="in the wheel, but not listed") for path in missing]
         raise RecordError(source.path, issues)

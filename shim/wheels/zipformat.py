@@ -79,9 +79,7 @@ def extra_fields(extra: bytes) -> list[tuple[int, bytes]]:
         identifier, size = struct.unpack_from("<2H", extra, position)
         position += 4
         if size > len(extra) - position:
-            raise ValueError(
-                f"extra field {identifier:#06x} claims {size} bytes, {len(extra) - position} are left"
-            )
+            raise ValueError(f"extra field {identifier:#06x} claims {size} bytes, {len(extra) - position} are left")
         fields.append((identifier, extra[position : position + size]))
         position += size
     return fields
@@ -224,8 +222,6 @@ def end_records(*, entries: int, offset: int, size: int, comment: bytes = b"") -
     if entries < MAX16 and offset < MAX32 and size < MAX32:
         return ending + comment
     made_by = 3 << 8 | ZIP64_VERSION
-    end64 = END64.pack(
-        END64_SIGNATURE, END64.size - 12, made_by, ZIP64_VERSION, 0, 0, entries, entries, size, offset
-    )
+    end64 = END64.pack(END64_SIGNATURE, END64.size - 12, made_by, ZIP64_VERSION, 0, 0, entries, entries, size, offset)
     locator = END64_LOCATOR.pack(END64_LOCATOR_SIGNATURE, 0, offset + size, 1)
     return end64 + locator + ending + comment

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from oracles.cuobjdump import count_images
 from oracles.nvjitlink import Choice, choose
 from oracles.wrapper_walk import walk
+
 from shim.devicecode import read_path
 
 pytestmark = pytest.mark.real
@@ -80,7 +80,7 @@ def test_ctranslate2_is_patched_loaded_and_imported(cache: Path, tmp_path: Path)
     site = tmp_path / "site"
     pip_install(result["path"], site)
     probe = (
-        "import ctranslate2, sys; print(ctranslate2.__version__, *sorted(ctranslate2.get_supported_compute_types('cpu')))\n"
+        "import ctranslate2; print(ctranslate2.__version__, *sorted(ctranslate2.get_supported_compute_types('cpu')))\n"
         "try: ctranslate2.Translator('/nonexistent')\n"
         "except RuntimeError: print('C++ exception caught')"
     )

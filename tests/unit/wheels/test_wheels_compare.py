@@ -44,11 +44,7 @@ def test_changes_cover_what_differs_and_little_else(tmp_path: Path, level: int |
 
 @pytest.mark.parametrize("size", [0, 1, 500_000, len(OLD), len(OLD) + 7, len(OLD) + 200_000])
 def test_old_contents_come_back(tmp_path: Path, size: int) -> None:
-    new = (
-        edited((3, b"\xaa\xbb"), (400_000, b"\xcc" * 10_000), size=size)
-        if size > 410_000
-        else edited(size=size)
-    )
+    new = edited((3, b"\xaa\xbb"), (400_000, b"\xcc" * 10_000), size=size) if size > 410_000 else edited(size=size)
     comparison, content = compared(tmp_path, new)
     original = Original(content, comparison)
     assert comparison.size == len(new)

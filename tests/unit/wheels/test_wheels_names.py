@@ -34,9 +34,7 @@ def test_parts() -> None:
     assert {str(tag) for tag in name.tags} == {"cp310-abi3-linux_aarch64", "cp311-abi3-linux_aarch64"}
 
 
-@pytest.mark.parametrize(
-    "filename", ["x.whl", "a-1.0.whl", "a-1.0-foo-py3-none-any.whl", "a-1.0-py3-none-any.zip", ""]
-)
+@pytest.mark.parametrize("filename", ["x.whl", "a-1.0.whl", "a-1.0-foo-py3-none-any.whl", "a-1.0-py3-none-any.zip", ""])
 def test_no_wheel_name(filename: str) -> None:
     with pytest.raises(InputError, match="not the file name of a wheel"):
         parse_wheel_name(filename)
@@ -100,9 +98,7 @@ def test_wheel_file(tmp_path: Path) -> None:
 
 
 def test_faults_of_a_wheel_file_come_together(tmp_path: Path) -> None:
-    path = make_wheel(
-        tmp_path, {"demo-1.0.dist-info/WHEEL": "Wheel-Version: 2.0\nRoot-Is-Purelib: maybe\nTag: py3\n"}
-    )
+    path = make_wheel(tmp_path, {"demo-1.0.dist-info/WHEEL": "Wheel-Version: 2.0\nRoot-Is-Purelib: maybe\nTag: py3\n"})
     with WheelArchive.open(path) as wheel, pytest.raises(InputError) as caught:
         read_wheel_file(wheel)
     for text in ("demo-1.0.dist-info/WHEEL", "expected 1.x, found 2.0", "found 'maybe'", "found ['py3']"):

@@ -73,9 +73,7 @@ def undone(out: Path, folder: Path) -> bytes:
 @pytest.mark.parametrize("embed", [True, False])
 @pytest.mark.parametrize("level", [None, 1, 2, 3, 4, 5, 6, 7, 8, 9])
 def test_the_original_comes_back(tmp_path: Path, level: int | None, embed: bool) -> None:
-    source = make_wheel(
-        tmp_path, {"demo/lib.so": LIB, "demo/t.py": "t = 1\n" * 500}, level=level, comment=b"c"
-    )
+    source = make_wheel(tmp_path, {"demo/lib.so": LIB, "demo/t.py": "t = 1\n" * 500}, level=level, comment=b"c")
     (tmp_path / "back").mkdir()
     out = tmp_path / OUT
     patch(source, out, {"demo/lib.so": spliceable(), "demo/t.py": b"t = 2\n" * 700}, embed=embed)
@@ -116,9 +114,7 @@ def repacked_by_isal(source: Path) -> Path:
     packed = engine.compress(LIB) + engine.flush()
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
         for info in old.infolist():
-            new.writestr(
-                info, packed if info.filename == "demo/lib.so" else old.read(info), zipfile.ZIP_STORED
-            )
+            new.writestr(info, packed if info.filename == "demo/lib.so" else old.read(info), zipfile.ZIP_STORED)
         for info in new.infolist():
             if info.filename == "demo/lib.so":
                 info.compress_type, info.file_size, info.CRC = 8, len(LIB), zlib.crc32(LIB)
@@ -164,9 +160,7 @@ def test_known_levels_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("level", range(1, 10))
 def test_find_level(tmp_path: Path, level: int) -> None:
     noise = random.Random(1).randbytes(100_000)
-    source = make_wheel(
-        tmp_path, {"demo/lib.so": LIB, "demo/n": noise, "demo/e": b"", "demo/s": "s"}, level=level
-    )
+    source = make_wheel(tmp_path, {"demo/lib.so": LIB, "demo/n": noise, "demo/e": b"", "demo/s": "s"}, level=level)
     with WheelArchive.open(source) as wheel:
         for member in wheel.members:
             found = find_level(wheel, member)

@@ -71,9 +71,7 @@ def leftovers(folder: Path) -> list[str]:
 @pytest.mark.parametrize("mode", DeflateMode)
 @pytest.mark.parametrize("level", [None, 1, 6, 9])
 @pytest.mark.parametrize("streamed", [False, True])
-def test_changes_and_nothing_else(
-    tmp_path: Path, mode: DeflateMode, level: int | None, streamed: bool
-) -> None:
+def test_changes_and_nothing_else(tmp_path: Path, mode: DeflateMode, level: int | None, streamed: bool) -> None:
     modes = {"demo/lib.so": 0o755}
     source = make_wheel(tmp_path, MEMBERS, level=level, streamed=streamed, modes=modes, comment=b"kept")
     out = tmp_path / OUT
@@ -161,9 +159,7 @@ def test_bytes_depend_on_nothing_but_the_arguments(tmp_path: Path, mode: Deflate
     for jobs in (1, 2, 5):
         for new in (changed, changed.read_bytes()):
             out = tmp_path / f"out{len(results)}{jobs}.whl"
-            options = {
-                "replaced": {"demo/lib.so": new, "demo/other.so": patched_library(MEMBERS["demo/other.so"])}
-            }
+            options = {"replaced": {"demo/lib.so": new, "demo/other.so": patched_library(MEMBERS["demo/other.so"])}}
             write(
                 source,
                 out,
@@ -351,9 +347,7 @@ def failing_write(error: BaseException, after: int) -> Callable[..., int]:
         (OSError(5, "Input/output error"), "cannot be written: Input/output error"),
     ],
 )
-def test_disk_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, error: OSError, message: str
-) -> None:
+def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, error: OSError, message: str) -> None:
     source = make_wheel(tmp_path, MEMBERS)
     monkeypatch.setattr(os, "pwrite", failing_write(error, after))
     with pytest.raises(InputError, match=message):

@@ -43,9 +43,7 @@ def test_member_over_4_gib(tmp_path: Path) -> None:
     with WheelArchive.open(path) as wheel:
         template = wheel.members[0]
         first = path.read_bytes()[: wheel.directory.offset]
-    large = replace(
-        template, path="large.bin", raw_name=b"large.bin", size=size, compressed_size=size, crc32=0
-    )
+    large = replace(template, path="large.bin", raw_name=b"large.bin", size=size, compressed_size=size, crc32=0)
     header = zipformat.local_header(large, extra=b"", zip64=True)
     last_offset = len(first) + len(header) + size
     last = replace(template, path="last.txt", raw_name=b"last.txt")
