@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
 
-from tests.oracles.nvidia import program
+from tests.builders.kernels import build_shared
 
 PLAIN = """
 #include <stdexcept>
@@ -36,14 +35,5 @@ def _workspace() -> tempfile.TemporaryDirectory[str]:
 def library(*sources: str, relocatable: bool = False) -> Path:
     """A shared object for x86-64 of these CUDA sources, with SASS and PTX of 8.0. The CUDA runtime is static."""
     folder = Path(tempfile.mkdtemp(dir=_workspace().name))
-    files = []
-    for number, text in enumerate(sources):
-        files.append(folder / f"unit{number}.cu")
-        files[-1].write_text(text)
-    out = folder / "library.so"
-    mode = [f"-rdc={str(relocatable).lower()}", "-shared", "-Xcompiler", "-fPIC", "-O1"]
-    command = [program("nvcc"), *mode, "-gencode=arch=compute_80,code=[sm_80,compute_80]", *files, "-o", out]
-    run = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True, check=False)
-    if run.returncode:
-        raise RuntimeError(f"nvcc: {run.stderr}")
-    return out
+    named = {f"unit{number}.cu": text for number, text in enumerate(sources)}
+    return build_shared(folder, named, rdc=relocatable, extra=["-O1"], name="library.so")

@@ -139,7 +139,7 @@ class TestLoading:
         assert not sass_loads(Arch.parse(arch), ComputeCapability.parse(device))
 
 
-# docs/injection.md, "what the selector takes", column sm_121a; the winner, or None for "reject".
+# docs/formats.md 7.3, as nvJitLink 13.5 selects for sm_121a; the winner, or None for "reject".
 SELECTED = [
     (["sm_121", "sm_90", "compute_80"], "sm_121"),
     (["sm_121a", "sm_121"], "sm_121a"),
