@@ -29,7 +29,7 @@ from shim.verifying.load import check_loads
 from shim.verifying.standalone import read_provenance
 from shim.verifying.wheel import verify_written
 from shim.wheels.archive import WheelArchive
-from shim.wheels.deflate import DeflateMode
+from shim.wheels.deflate import DeflateMode, deflate_identity
 from shim.wheels.delta import plan_undo
 from shim.wheels.layout import Layout
 from shim.wheels.limits import Limits
@@ -257,8 +257,14 @@ def _write_draft(job: _Job, plan: Plan, done: PatchedFiles, draft: Path, build: 
     old = job.archive.path
     original = Original(filename=old.name, sha256=sha256_of(old), size=old.stat().st_size)
     signatures = check_record(job.archive).signatures
+    mode = DeflateMode.CANONICAL if job.options.canonical else DeflateMode.FAST
     document = provenance.make_document(
-        original, job.request, plan.libraries, done.patched, dropped_signatures=signatures
+        original,
+        job.request,
+        plan.libraries,
+        done.patched,
+        dropped_signatures=signatures,
+        compression=deflate_identity(mode),
     )
 
     def late(layout: Layout) -> Mapping[str, bytes]:
@@ -282,7 +288,7 @@ def _write_draft(job: _Job, plan: Plan, done: PatchedFiles, draft: Path, build: 
                 job.name.distribution, job.name.version, document, done.work.tools
             ),
         },
-        mode=DeflateMode.CANONICAL if job.options.canonical else DeflateMode.FAST,
+        mode=mode,
         late=late,
         progress=job.watcher.done,
     )

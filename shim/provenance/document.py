@@ -99,8 +99,13 @@ def make_document(
     patched: Mapping[str, PatchedFile],
     *,
     dropped_signatures: Sequence[str] = (),
+    compression: str = "",
 ) -> dict[str, Any]:
-    """The provenance of one patched wheel or file. Holds no time and no path, so that equal inputs give equal bytes."""
+    """The provenance of one patched wheel or file. Holds no time and no path, so that equal inputs give equal bytes.
+
+    Args:
+        compression: library, version and level that changed bytes were deflated with; "" for a single file.
+    """
     return {
         "schema": SCHEMA,
         "shim": __version__,
@@ -108,6 +113,7 @@ def make_document(
         "request": request.document(),
         "members": [_member(plan, patched.get(plan.member)) for plan in libraries],
         "dropped_signatures": list(dropped_signatures),
+        "compression": compression,
         "proof": "checked without a GPU; not run on a GB10",
     }
 

@@ -151,6 +151,16 @@ def test_partly_patched_is_exit_1(shim: Shim, tmp_path: Path, libraries: dict[st
     assert shim("verify", new).code == 0
 
 
+def test_signed_wheel_says_that_its_signature_no_longer_holds(
+    shim: Shim, tmp_path: Path, libraries: dict[str, bytes]
+) -> None:
+    members = {"demo/jit.so": libraries["jit"], "demo-1.0.dist-info/RECORD.jws": b"{}"}
+    signed = make_wheel(tmp_path, members, tag="py3-none-linux_x86_64")
+    ran = shim("patch", signed, "-o", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    assert "signature demo-1.0.dist-info/RECORD.jws dropped: it no longer holds" in ran.out
+
+
 def test_nvidia_libraries_are_refused(shim: Shim, tmp_path: Path, libraries: dict[str, bytes]) -> None:
     bundled = make_wheel(tmp_path, {"demo/libcufft.so.12": libraries["jit"]}, tag="py3-none-linux_x86_64")
     ran = shim("patch", bundled, "-o", tmp_path / "out")
