@@ -1,4 +1,4 @@
-"""Memory is bounded by what the answer needs, not by the size of the file (docs/design.md, "Reading without unpacking")."""
+"""Memory is bounded by what the answer needs, not by the size of the file (docs/design.md)."""
 
 from __future__ import annotations
 
