@@ -7,6 +7,7 @@ f, and it stops with "Invalid ELF" at files that CUDA 12.1 device-linked.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import zipfile
 from collections import Counter
@@ -14,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from shim.devicecode import ImageKind, StreamReader, read_path
+from shim.devicecode import ImageKind, StreamReader, decode, kernels_in, read_cubin, read_path
 from shim.scan.fetch import fetch, parse_requirement
 from tests.builders import samples
+from tests.builders.reading import images_of, payload
 from tests.oracles.cuobjdump import count_images
 from tests.oracles.nvidia import program
+from tests.unit.core.test_scan_samples import kernel_symbols
 
 NV_SECTIONS = (".nv_fatbin", "__nv_relfatbin")
 WORDS = {ImageKind.SASS: "ELF", ImageKind.PTX: "PTX"}
@@ -95,6 +98,33 @@ def test_file_that_cuobjdump_gives_up_on(cache: Path, tmp_path: Path) -> None:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Invalid ELF" in run.stdout + run.stderr
     assert counted(found["libbitsandbytes_cuda121.so"]) == counted(found["libbitsandbytes_cuda124.so"])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("requirement", "machine"), PUBLISHED)
+def test_published_images(requirement: str, machine: str, cache: Path, tmp_path: Path) -> None:
+    """Every image decodes, says of itself what its entry says of it, and has the kernels that pyelftools sees."""
+    abis = set()
+    for name in PUBLISHED[requirement, machine]:
+        path = libraries(cache, requirement, machine, tmp_path)[name]
+        data = path.read_bytes()
+        for image in images_of(read_path(path)):
+            plain = decode(image, payload(data, image))
+            kernels = kernels_in(image.kind, plain)
+            if image.kind is ImageKind.SASS:
+                info = read_cubin(plain)
+                abis.add(info.abi)
+                assert (info.sm, info.feature) == (image.arch.capability.sm, image.arch.feature.replace("f", ""))
+                assert image.version == (1, info.abi)
+                assert image.compat in (b"", info.compat)
+                assert {(k.name, k.size) for k in kernels} == kernel_symbols(plain)
+            else:
+                assert image.kind is ImageKind.PTX
+                assert all(k.instructions > 0 for k in kernels)
+                declared = set(re.findall(rb"\.entry\s+([\w$]+)", plain))
+                assert {k.name.encode() for k in kernels} == declared
+    assert abis <= {7, 8}
+    assert 7 in abis or requirement.startswith("ctranslate2")
 
 
 @pytest.mark.real
