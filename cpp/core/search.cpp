@@ -11,7 +11,13 @@ namespace {
 
 constexpr std::size_t kLook = 192;              // bytes from a candidate on that settle what it is
 constexpr std::size_t kRefill = 2 * kEntryHeaderLimit;
-constexpr std::uint64_t kCopies = 2;             // of a container: the search has one, the report another
+// What one thing found costs in memory, in all: here, in the report, and as a Python object. Rounded up.
+constexpr std::uint64_t kContainerCost = 512;
+constexpr std::uint64_t kEntryCost = 1024;
+constexpr std::uint64_t kTextCost = 3;  // a byte of name, options or .nv.compat
+constexpr std::uint64_t kWrapperCost = 256;
+constexpr std::uint64_t kBrokenCost = 512;
+constexpr std::uint64_t kLooseCost = 512;
 constexpr std::uint64_t kCubinKeep = 4u << 20;
 constexpr std::uint64_t kSmallCubin = 4096;     // could be a cubin without any kernel
 constexpr std::uint64_t kSmallPtx = 512;        // could be a module without any .entry
@@ -204,7 +210,7 @@ std::size_t Search::search(Bytes window, std::size_t from, bool last) {
     if (magic == kWrapperMagic && window.size() - hit >= kWrapperSize) {
       const auto version = load<std::uint32_t>(window.data() + hit + 4);
       if (version == 1 || version == 2) {
-        charge(sizeof(FoundWrapper), base_ + hit);
+        charge(kWrapperCost, base_ + hit);
         wrappers.push_back({base_ + hit, version, load<std::uint64_t>(window.data() + hit + 8),
                             load<std::uint64_t>(window.data() + hit + 16)});
       }
@@ -241,7 +247,7 @@ bool Search::start_container(Bytes window, std::size_t at) {
   } catch (const ParseError& error) {
     broken.push_back({offset, error.offset(), error.what()});
   }
-  charge(sizeof(BrokenContainer) + broken.back().what.size(), offset);
+  charge(kBrokenCost, offset);
   return false;
 }
 
@@ -275,14 +281,14 @@ bool Search::read_entry(Bytes window, std::size_t& at, bool last) {
   }
   if (state_ == State::kEntry) {
     for (auto e = current_.entries.rbegin(); e != current_.entries.rend() && e->offset == offset; ++e) {
-      charge(kCopies * (sizeof(Entry) + e->name.size() + e->options.size() + e->compat.size()), offset);
+      charge(kEntryCost + kTextCost * (e->name.size() + e->options.size() + e->compat.size()), offset);
     }
   }
   return true;
 }
 
 void Search::end_container() {
-  charge(kCopies * sizeof(FoundContainer), current_.offset);
+  charge(kContainerCost, current_.offset);
   state_ = State::kSearch;
   current_.first_nonzero_after = file_size_;
   containers.push_back(std::move(current_));
@@ -293,7 +299,7 @@ void Search::end_container() {
 // The search goes on behind the last entry that made sense: a lying header hides nothing.
 void Search::break_container(const ParseError& error) {
   broken.push_back({current_.offset, error.offset(), error.what()});
-  charge(sizeof(BrokenContainer) + broken.back().what.size(), current_.offset);
+  charge(kBrokenCost, current_.offset);
   state_ = State::kSearch;
   current_ = {};
   skip_ = 0;
@@ -314,7 +320,7 @@ void Search::note_cubin(Bytes window, std::size_t at) {
   if (!inside(shoff, sections, left) || !inside(phoff, segments, left)) return;
   const std::uint64_t size = std::max({std::uint64_t{64}, shoff + sections, phoff + segments});
   FoundCubin found{offset, size, nullptr};
-  charge(sizeof found, offset);
+  charge(kLooseCost, offset);
   if (size <= kCubinKeep && keep(size)) {
     found.bytes = add_tap(offset, size);
     fill_taps(offset, rest);  // what is in sight now; feed() adds the rest
@@ -338,7 +344,7 @@ void Search::note_texts(Bytes window, std::size_t from, std::size_t to) {
       if (start[i] != '.' || start[i + 7] != 'n') continue;
       const std::string_view text(start + i, std::min(window.size() - i, kLook - 8));
       if (const auto found = parse_ptx_start(text, base_ + i)) {
-        charge(sizeof(FoundPtx), base_ + i);
+        charge(kLooseCost, base_ + i);
         texts.push_back(*found);
       }
     }

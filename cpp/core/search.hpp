@@ -55,7 +55,7 @@ struct FoundPtx {
 // Memory that one file may claim, in bytes. The members of an archive share one budget.
 struct Budget {
   std::uint64_t kept = 32u << 20;    // small payloads and bare cubins; what comes later is not kept
-  std::uint64_t found = 128u << 20;  // lists of things found (cuFFT 12.3's 22,974 containers take 14 MB); then a ParseError
+  std::uint64_t found = 256u << 20;  // lists of things found (cuFFT 12.3's 22,974 containers take 35 MB); then a ParseError
 };
 
 class Search {

@@ -61,6 +61,8 @@ def fatbin_files() -> dict[str, bytes]:
     files["two"] = seeded(two, "a.fatbin", 2)
     files["empty"] = seeded(fatbin.container(), "a.fatbin")
     files["group"] = seeded(grouped(), "a.fatbin", 7)
+    behind_small = fatbin.container(images()["ptx"], fatbin.group(), images()["cubin-7"])
+    files["empty-group"] = seeded(behind_small, "a.fatbin", 4)
     files["entry"] = seeded(images()["cubin-8"].encode(), "")
     return files
 
@@ -137,6 +139,7 @@ def ptx_files() -> dict[str, bytes]:
         "two": fatbin.ptx("121f", kernels=("one", "two")),
         "comments": comments,
         "nested": nested,
+        "lines": b".version 9.0\n.target sm_80\n.entry k() {\n.loc\t1 2 0\nL: M:\nmma.sync {a,b}, {c}; ret;\n}\n",
         "declaration": b".version 9.0\n.target sm_90a\n.entry k(.param .u64 p);\n.func f() { ret; }\n",
     }
 

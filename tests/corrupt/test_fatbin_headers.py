@@ -229,7 +229,7 @@ def test_group_count_below_the_table_is_taken() -> None:
 
 
 def test_flood() -> None:
-    """What a file makes the reader describe is bounded, whatever its size: here two million containers."""
-    many = Code(data=fatbin.container() * 2_000_000, version=0)
+    """What a file makes the reader describe is bounded, whatever its size: here 600,000 containers."""
+    many = Code(data=fatbin.container() * 600_000, version=0)
     found = error_of(hostfile.shared([many]).data, pieces=1 << 20)
-    assert "more containers, wrappers and images than the reader's 128 MiB can describe" in found
+    assert "more containers, wrappers and images than the reader's 256 MiB can describe" in found
