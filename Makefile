@@ -42,11 +42,12 @@ lint: $(VENV)/.tested
 types: $(VENV)/.tested
 	$(VENV)/bin/mypy
 
-# The editable build of .venv already treats warnings of cpp/ as errors; this compiles cpp/core once more with a stricter
-# set, and without Python, so that a header that leans on another one shows.
+# The editable build of .venv already treats warnings of cpp/ as errors; this compiles every header of cpp/core by itself, so
+# that one that leans on another shows.
 cpp-warnings:
 	@for file in cpp/core/*.hpp; do \
-	  $(CXX) -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -x c++ $$file || exit 1; \
+	  echo "#include \"$$file\"" | $(CXX) -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
+	    -I. -Icpp/core -x c++ - || exit 1; \
 	done
 
 bench: $(VENV)/.benched
