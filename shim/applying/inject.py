@@ -72,9 +72,7 @@ class PatchedFile:
     member: str
     path: Path
     original_size: int
-    original_sha256: str
     size: int
-    sha256: str
     undo: tuple[tuple[int, bytes], ...]
     strip_unsafe: bool
     injected: tuple[Injected, ...]
@@ -165,9 +163,7 @@ def inject(
         member=code.member,
         path=dest,
         original_size=result.original_size,
-        original_sha256=sha256_of(source),
         size=result.size,
-        sha256=sha256_of(dest),
         undo=tuple(result.undo),
         strip_unsafe=result.strip_unsafe,
         injected=injected,

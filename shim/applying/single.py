@@ -17,7 +17,7 @@ from shim.applying.workfile import WorkFile, narrow, plan_file
 from shim.devicecode import read_path
 from shim.errors import InputError
 from shim.planning import Plan, Refusal
-from shim.provenance.document import Original, Request, dump, make_document
+from shim.provenance.document import Digests, Original, Request, dump, make_document
 from shim.provenance.edits import pack_edits
 from shim.verifying.load import check_load
 
@@ -82,10 +82,11 @@ def _refusals(plan: Plan) -> tuple[tuple[str, Refusal], ...]:
 
 
 def _put_beside(path: Path, patched: PatchedFile, plan: Plan, request: Request, dest: Path) -> None:
-    original = Original(filename=path.name, sha256=sha256_of(path), size=path.stat().st_size)
-    document = make_document(original, request, plan.libraries, {patched.member: patched})
+    digests = Digests(before=sha256_of(path), after=sha256_of(patched.path))
+    original = Original(filename=path.name, sha256=digests.before, size=path.stat().st_size)
+    document = make_document(original, request, plan.libraries, {patched.member: patched}, {patched.member: digests})
     folder = patched.path.parent
-    for suffix, data in ((PROVENANCE_SUFFIX, dump(document)), (UNDO_SUFFIX, pack_edits(patched))):
+    for suffix, data in ((PROVENANCE_SUFFIX, dump(document)), (UNDO_SUFFIX, pack_edits(patched, digests))):
         temporary = folder / suffix
         temporary.write_bytes(data)
         temporary.replace(dest.with_name(dest.name + suffix))

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from shim.applying.draft import DraftRequest, write_draft
 from shim.applying.ending import Destination, settle
 from shim.applying.events import Watcher
 from shim.applying.files import PatchedFiles, Settings, patch_files
@@ -22,25 +23,17 @@ from shim.devicecode import DeviceCode
 from shim.errors import InputError
 from shim.planning import Plan, Refusal
 from shim.planning.licence import is_nvidia_distribution
-from shim.provenance import document as provenance
-from shim.provenance import sbom
-from shim.provenance.document import Original, Request
+from shim.provenance.document import Request
 from shim.verifying.load import check_loads
 from shim.verifying.standalone import read_provenance
 from shim.verifying.wheel import verify_written
 from shim.wheels.archive import WheelArchive
-from shim.wheels.deflate import DeflateMode, deflate_identity
-from shim.wheels.delta import plan_undo
-from shim.wheels.layout import Layout
+from shim.wheels.deflate import DeflateMode
 from shim.wheels.limits import Limits
-from shim.wheels.metadata import Metadata, read_metadata, with_build
+from shim.wheels.metadata import Metadata, read_metadata
 from shim.wheels.name import WheelName, patched_build, patched_name
 from shim.wheels.record import check_record
-from shim.wheels.undo import side_car, undo_member
-from shim.wheels.writer import WrittenWheel, write_wheel
-
-# Reverse data goes into the wheel when it adds less than this share to it, else beside it.
-EMBED_SHARE = 0.05
+from shim.wheels.undo import side_car
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +110,8 @@ def _patch(job: _Job) -> PatchResult:
     job.watcher.phase("read", sum(member.size for member in job.archive.members))
     clock = _Clock()
     contents = read_members(job.archive, digest=True, jobs=job.settings.toolbox.jobs, progress=job.watcher.done)
-    check_record(job.archive, hashes={c.member.path: c.sha256 or "" for c in contents})
+    digests = {c.member.path: c.sha256 or "" for c in contents}
+    check_record(job.archive, hashes=digests)
     clock.lap("read")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".shim-", dir=_work_root(job.where))))
@@ -137,7 +131,7 @@ def _patch(job: _Job) -> PatchResult:
             )
             done = replace(done, results=tuple(replace(r, load=loads[r.member]) for r in done.results))
         clock.lap("compile and inject")
-        result = _write(job, final, done, folder, clock)
+        result = _write(job, final, done, digests, folder, clock)
         return replace(result, outcome=outcome)
 
 
@@ -184,7 +178,8 @@ def _plan(job: _Job, codes: Sequence[DeviceCode], folder: Path) -> list[WorkFile
 def _extractor(job: _Job, member: str, path: Path) -> Callable[[], Path]:
     def extract() -> Path:
         if not path.exists():
-            job.archive.extract(job.archive.member(member), path)
+            with path.open("wb") as out:  # hashed already, while it was read
+                out.writelines(job.archive.stream(job.archive.member(member)))
         return path
 
     return extract
@@ -218,19 +213,31 @@ def _refusals(plan: Plan) -> tuple[tuple[str, Refusal], ...]:
     return tuple((library.member, refusal) for library in plan.libraries for refusal in library.refusals)
 
 
-def _write(job: _Job, plan: Plan, done: PatchedFiles, folder: Path, clock: _Clock) -> PatchResult:
+def _write(
+    job: _Job, plan: Plan, done: PatchedFiles, digests: Mapping[str, str], folder: Path, clock: _Clock
+) -> PatchResult:
     target = str(job.request.target.device.canonical.sm)
     new_name = patched_name(job.name, (target,))
     draft = folder / str(new_name)
     job.watcher.phase("write", job.archive.path.stat().st_size)
-    written = _write_draft(job, plan, done, draft, patched_build(job.name, (target,)))
+    wanted = DraftRequest(
+        archive=job.archive,
+        name=job.name,
+        request=job.request,
+        plan=plan,
+        done=done,
+        old_digests=digests,
+        build=patched_build(job.name, (target,)),
+        mode=DeflateMode.CANONICAL if job.options.canonical else DeflateMode.FAST,
+    )
+    written = write_draft(wanted, draft, job.watcher)
     clock.lap("write")
     job.watcher.phase("verify", written.size)
     checks = verify_written(
         job.archive,
         draft,
         plan.libraries,
-        {member: patched.sha256 for member, patched in done.patched.items()},
+        {row.path: row.digest for row in written.rows if row.path in done.patched},
         job.request.target,
         job.options.limits,
     )
@@ -248,49 +255,6 @@ def _write(job: _Job, plan: Plan, done: PatchedFiles, folder: Path, clock: _Cloc
         checks=checks,
         dropped_signatures=written.dropped_signatures,
         timings=clock.seconds,
-    )
-
-
-def _write_draft(job: _Job, plan: Plan, done: PatchedFiles, draft: Path, build: str) -> WrittenWheel:
-    info = job.archive.dist_info
-    wheel_file = f"{info}/WHEEL"
-    old = job.archive.path
-    original = Original(filename=old.name, sha256=sha256_of(old), size=old.stat().st_size)
-    signatures = check_record(job.archive).signatures
-    mode = DeflateMode.CANONICAL if job.options.canonical else DeflateMode.FAST
-    document = provenance.make_document(
-        original,
-        job.request,
-        plan.libraries,
-        done.patched,
-        dropped_signatures=signatures,
-        compression=deflate_identity(mode),
-    )
-
-    def late(layout: Layout) -> Mapping[str, bytes]:
-        undo = plan_undo(layout)
-        data = undo.to_bytes(limit=int(EMBED_SHARE * layout.size))
-        if data is not None:
-            return {undo_member(info): data}
-        undo.write(side_car(draft))
-        return {}
-
-    return write_wheel(
-        job.archive,
-        draft,
-        replaced={
-            wheel_file: with_build(job.archive.read(job.archive.member(wheel_file)), build),
-            **{member: patched.path for member, patched in done.patched.items()},
-        },
-        added={
-            f"{info}/{provenance.FOLDER}/{provenance.FILE}": provenance.dump(document),
-            f"{info}/sboms/{sbom.FILE}": sbom.make_sbom(
-                job.name.distribution, job.name.version, document, done.work.tools
-            ),
-        },
-        mode=mode,
-        late=late,
-        progress=job.watcher.done,
     )
 
 

@@ -49,6 +49,14 @@ class Request:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digests:
+    """SHA-256 of a changed file, before and after, hex."""
+
+    before: str
+    after: str
+
+
 def _refusal(refusal: Refusal) -> dict[str, Any]:
     return {
         "code": refusal.code,
@@ -75,7 +83,7 @@ def _container(injected: Injected) -> dict[str, Any]:
     }
 
 
-def _member(plan: LibraryPlan, patched: PatchedFile | None) -> dict[str, Any]:
+def _member(plan: LibraryPlan, patched: PatchedFile | None, digests: Mapping[str, Digests]) -> dict[str, Any]:
     document: dict[str, Any] = {
         "path": plan.member,
         "grade": {"before": str(plan.before), "promised": str(plan.promised)},
@@ -84,8 +92,8 @@ def _member(plan: LibraryPlan, patched: PatchedFile | None) -> dict[str, Any]:
     }
     if patched is not None:
         document |= {
-            "original": {"sha256": patched.original_sha256, "size": patched.original_size},
-            "patched": {"sha256": patched.sha256, "size": patched.size},
+            "original": {"sha256": digests[plan.member].before, "size": patched.original_size},
+            "patched": {"sha256": digests[plan.member].after, "size": patched.size},
             "strip_unsafe": patched.strip_unsafe,
             "containers": [_container(injected) for injected in patched.injected],
         }
@@ -97,6 +105,7 @@ def make_document(
     request: Request,
     libraries: Sequence[LibraryPlan],
     patched: Mapping[str, PatchedFile],
+    digests: Mapping[str, Digests],
     *,
     dropped_signatures: Sequence[str] = (),
     compression: str = "",
@@ -111,7 +120,7 @@ def make_document(
         "shim": __version__,
         "original": {"filename": original.filename, "sha256": original.sha256, "size": original.size},
         "request": request.document(),
-        "members": [_member(plan, patched.get(plan.member)) for plan in libraries],
+        "members": [_member(plan, patched.get(plan.member), digests) for plan in libraries],
         "dropped_signatures": list(dropped_signatures),
         "compression": compression,
         "proof": "checked without a GPU; not run on a GB10",

@@ -9,6 +9,7 @@ from typing import Any
 
 from shim.applying.inject import PatchedFile
 from shim.errors import InputError
+from shim.provenance.document import Digests
 
 SCHEMA = "shim-undo-file/1"
 
@@ -23,13 +24,13 @@ class FileUndo:
     edits: tuple[tuple[int, bytes], ...]
 
 
-def pack_edits(patched: PatchedFile) -> bytes:
+def pack_edits(patched: PatchedFile, digests: Digests) -> bytes:
     """The reverse data of one file."""
     document = {
         "schema": SCHEMA,
         "size": patched.original_size,
-        "sha256": patched.original_sha256,
-        "patched_sha256": patched.sha256,
+        "sha256": digests.before,
+        "patched_sha256": digests.after,
         "edits": [[offset, base64.b64encode(data).decode("ascii")] for offset, data in patched.undo],
     }
     return (json.dumps(document, sort_keys=True) + "\n").encode()

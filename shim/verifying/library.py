@@ -23,23 +23,31 @@ def original_pieces(path: Path, size: int, undo: Sequence[tuple[int, bytes]]) ->
     with path.open("rb") as file:
         at = 0
         while at < size:
-            piece = bytearray(file.read(min(_PIECE, size - at)))
+            piece = file.read(min(_PIECE, size - at))
             if not piece:
                 return
-            for offset, data in edits:
-                low, high = max(offset, at), min(offset + len(data), at + len(piece))
-                if low < high:
-                    piece[low - at : high - at] = data[low - offset : high - offset]
+            yield _restored(piece, at, edits)
             at += len(piece)
-            yield bytes(piece)
 
 
-def original_sha256(path: Path, size: int, undo: Sequence[tuple[int, bytes]]) -> str:
-    """SHA-256 of the file before it was patched."""
-    digest = hashlib.sha256()
-    for piece in original_pieces(path, size, undo):
-        digest.update(piece)
-    return digest.hexdigest()
+def _restored(piece: bytes, at: int, edits: Sequence[tuple[int, bytes]]) -> bytes:
+    end = at + len(piece)
+    here = [(offset, data) for offset, data in edits if offset < end and offset + len(data) > at]
+    if not here:
+        return piece
+    changed = bytearray(piece)
+    for offset, data in here:
+        low, high = max(offset, at), min(offset + len(data), end)
+        changed[low - at : high - at] = data[low - offset : high - offset]
+    return bytes(changed)
+
+
+def gives_original(path: Path, size: int, undo: Sequence[tuple[int, bytes]], original: Path) -> bool:
+    """Whether taking the edits back gives exactly the original file."""
+    if original.stat().st_size != size:
+        return False
+    with original.open("rb") as file:
+        return all(file.read(len(piece)) == piece for piece in original_pieces(path, size, undo))
 
 
 def verify_file(patched: PatchedFile, plan: LibraryPlan, before: DeviceCode, source: Path, target: Target) -> Grade:
@@ -49,7 +57,7 @@ def verify_file(patched: PatchedFile, plan: LibraryPlan, before: DeviceCode, sou
         VerifyError: bytes outside the edits changed, an old image is not where it should be, a new one is not found, or
             the grade promised is not reached.
     """
-    if original_sha256(patched.path, patched.original_size, patched.undo) != patched.original_sha256:
+    if not gives_original(patched.path, patched.original_size, patched.undo, source):
         raise _broken(patched, "taking the edits back does not give the original file")
     after = read_path(patched.path, member=patched.member)
     if after.unknown:
