@@ -331,24 +331,26 @@ void Search::note_cubin(Bytes window, std::size_t at) {
 void Search::note_texts(Bytes window, std::size_t from, std::size_t to) {
   if (from >= to) return;
   const auto* start = reinterpret_cast<const char*>(window.data());  // bytes to characters, no integer is formed
-  // Filter on the first two and the eighth byte of ".version": false positives are rare, and the loop vectorises.
-  for (std::size_t block = from; block < to; block += 64) {
-    const std::size_t stop = std::min(block + 64, to);
-    unsigned any = 0;
-    for (std::size_t i = block; i < stop; ++i) {
-      if (i + 8 > window.size()) break;
-      any |= static_cast<unsigned>(start[i] == '.') & static_cast<unsigned>(start[i + 7] == 'n');
+  const std::size_t end = std::min(to, window.size() >= 8 ? window.size() - 7 : 0);
+  const auto check = [&](std::size_t i) {
+    if (start[i] != '.' || start[i + 7] != 'n') return;
+    const std::string_view text(start + i, std::min(window.size() - i, kLook - 8));
+    if (const auto found = parse_ptx_start(text, base_ + i)) {
+      charge(kLooseCost, base_ + i);
+      texts.push_back(*found);
+    }
+  };
+  // Filter on the first and the eighth byte of ".version". No branch in the inner loop, so that it vectorises.
+  std::size_t block = from;
+  for (; block + 64 <= end; block += 64) {
+    unsigned char any = 0;
+    for (std::size_t i = block; i < block + 64; ++i) {
+      any |= static_cast<unsigned char>((start[i] == '.') & (start[i + 7] == 'n'));
     }
     if (any == 0) continue;
-    for (std::size_t i = block; i < stop && i + 8 <= window.size(); ++i) {
-      if (start[i] != '.' || start[i + 7] != 'n') continue;
-      const std::string_view text(start + i, std::min(window.size() - i, kLook - 8));
-      if (const auto found = parse_ptx_start(text, base_ + i)) {
-        charge(kLooseCost, base_ + i);
-        texts.push_back(*found);
-      }
-    }
+    for (std::size_t i = block; i < block + 64; ++i) check(i);
   }
+  for (; block < end; ++block) check(block);
 }
 
 // Keeps zero_run_ and the last container's first_nonzero_after right over window[from, to).

@@ -184,5 +184,5 @@ def _append(
         return _core.append_containers(source, dest, edits)
     except _core.RewriteRefused as error:
         raise PlanError(
-            f"{code.member}: {error}", hint="Rebuild it for the target (shim rebuild); docs/patching.md has the cases."
+            f"{code.member}: {error}", hint="Rebuild it from source for the target; docs/patching.md has the cases."
         ) from error

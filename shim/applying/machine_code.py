@@ -23,7 +23,7 @@ from shim.toolchain import Survey, Tool, choose_nvlink, choose_ptxas, survey
 
 StepKey = tuple[str, int]  # (member, container)
 
-_ADVICE = "rebuild it for the target (shim rebuild)"
+_ADVICE = "rebuild it from source for the target"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

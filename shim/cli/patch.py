@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from shim.provenance.document import Request
 from shim.scan.fetch import fetch, parse_requirement
 from shim.scan.platform import machine_of
 from shim.store import ContentStore, cache_root
+from shim.toolchain import is_offline
 
 _PARTLY = 1
 
@@ -98,7 +98,7 @@ def _patch(
     toolbox = Toolbox(
         store=ContentStore(cache_root() / "compiled"),
         ptxas=ptxas,
-        offline=os.environ.get("SHIM_OFFLINE") == "1",
+        offline=is_offline(),
         jobs=jobs,
         driver_major=target.driver_cuda[0],
     )

@@ -117,6 +117,13 @@ def _plan_container(
     image = best_ptx(container.images, target)
     if image is None:
         return _no_ptx(container, decision)
+    if container.role is ContainerRole.FILE:
+        return _refuse(
+            container,
+            "fatbin-file",
+            "is a stand-alone .fatbin file, which this version does not rewrite",
+            "make it anew with fatbinary and an image for the target, or patch the library that embeds it",
+        )
     return InjectSass(
         container=container.index,
         offset=container.offset,
@@ -143,7 +150,7 @@ def _plan_linked(
             "several-linked-containers",
             f"the library has {count} device-linked containers, and which relocatable code belongs to which is "
             "known only at run time",
-            "rebuild it for the target (shim rebuild)",
+            "rebuild it from source for the target",
         )
     sources = tuple(_link_sources(code, target))
     if any(source is None for source in sources):
@@ -153,7 +160,7 @@ def _plan_linked(
             container,
             "relocatable-code-incomplete",
             "some of its relocatable containers hold nothing the target can use, so the link would lack kernels",
-            "rebuild it for the target (shim rebuild)",
+            "rebuild it from source for the target",
         )
     return InjectSass(
         container=container.index,
@@ -194,13 +201,13 @@ def _no_ptx(container: Container, decision: Decision) -> Refusal:
             container,
             "arch-specific-ptx",
             f"its PTX is {', '.join(suffixed)}, which ptxas compiles for that architecture (or family) only",
-            "rebuild it for the target (shim rebuild)",
+            "rebuild it from source for the target",
         )
     return _refuse(
         container,
         "machine-code-only",
         f"holds {names}: machine code of other devices and no PTX",
-        "there is nothing to compile; rebuild it for the target (shim rebuild), or take a newer release",
+        "there is nothing to compile; rebuild it from source for the target, or take a newer release",
     )
 
 

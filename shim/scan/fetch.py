@@ -7,7 +7,6 @@ wheel, the source distribution is fetched by `shim.scan.index`, as `pip download
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from shim.errors import InputError, ToolError, UsageError
 from shim.process import Completed, run
 from shim.store.folder import cache_root, private_folder
 from shim.toolchain.pip import pip_command
+from shim.toolchain.toolstore import is_offline
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -75,8 +75,8 @@ def fetch(requirement: Requirement, *, machine: str | None, python: str | None, 
     kept = _kept(folder)
     if kept is not None and _is_pinned(requirement):
         return Fetched(path=kept, note=_note(kept, machine))
-    if os.environ.get("SHIM_OFFLINE") == "1":
-        raise ToolError(f"{requirement}: not in the cache, and SHIM_OFFLINE=1 forbids fetching it")
+    if is_offline():
+        raise ToolError(f"{requirement}: not in the cache, and SHIM_OFFLINE forbids fetching it")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetch-") as temporary:
         done = run(_command(requirement, machine, python, Path(temporary)))
         if done.returncode == 0:
