@@ -12,10 +12,10 @@ import shim
 ROOT = Path(shim.__file__).parent
 LAYERS = (
     {"errors", "arch", "process", "_core", "_cuda"},
-    {"devicecode", "wheels", "store"},
-    {"toolchain"},
-    {"model", "scan", "planning"},
-    {"applying", "verifying", "provenance", "device"},
+    {"devicecode", "wheels", "store", "model"},
+    {"toolchain", "source"},
+    {"scan", "planning", "recipes"},
+    {"applying", "verifying", "provenance", "device", "building"},
     {"cli"},
     {"__main__"},
 )
