@@ -12,6 +12,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import pytest
 from builders.wheels import make_wheel
 from e2e.conftest import Shim
 
@@ -118,9 +119,8 @@ def test_interrupt_leaves_nothing(wheel: Path, tmp_path: Path, number: signal.Si
     out = tmp_path / "out"
     slow = tmp_path / "ptxas"
     real = shutil.which("ptxas") or str(_extra_ptxas())
-    slow.write_text(
-        f'#!/bin/sh\ncase "$*" in *--version*|*/dev/stdin*) exec {real} "$@";; esac\necho $$ >> {tmp_path}/pids\nsleep 60\n'
-    )
+    asks = f'case "$*" in *--version*|*/dev/stdin*) exec {real} "$@";; esac'
+    slow.write_text(f"#!/bin/sh\n{asks}\necho $$ >> {tmp_path}/pids\nsleep 60\n")
     slow.chmod(0o755)
     environment = {**os.environ, "SHIM_CACHE_DIR": str(tmp_path / "cache")}
     process = subprocess.Popen(
