@@ -19,6 +19,11 @@ from shim.toolchain.front.stubs import host_compilers, make_stubs
 from shim.toolchain.overlay import make_overlay
 
 _SECONDS = 60.0
+_START = """import sys
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+from standin.main import main
+main(sys.argv[1:])
+"""
 _OWN = "shim"  # folder of the overlay with the stand-in's own files
 
 
@@ -69,8 +74,7 @@ def install(
             "stubs": make_stubs(own, compilers["cc"]) if record_only else {},
         }
         (own / "config.json").write_text(json.dumps(config), encoding="ascii")
-        with resources.as_file(resources.files("shim.toolchain.front").joinpath("program.py")) as source:
-            py_compile.compile(str(source), cfile=str(own / "front.pyc"), dfile="nvcc_front.py", doraise=True)
+        _copy_program(own)
         _script(nvcc, own, "nvcc")
         for name in compilers:
             _script(own / name, own, name)
@@ -116,6 +120,18 @@ def _unknown(name: str, toolkit: Path, known: Sequence[int]) -> ToolError:
         f"the nvcc of {toolkit} does not know sm_{name}; its newest is sm_{max(known)}",
         hint="12.1 needs CUDA 12.9 or newer, 12.0 needs CUDA 12.8 or newer; name another toolkit with --toolkit",
     )
+
+
+def _copy_program(own: Path) -> None:
+    """Compiled, since Python keeps no compiled form of the file it starts from."""
+    names = ("__init__", "archs", "main", "record", "rewrite", "words")
+    with resources.as_file(resources.files("shim.toolchain.front").joinpath("standin")) as folder:
+        for name in names:
+            target = own / "standin" / f"{name}.pyc"
+            py_compile.compile(str(folder / f"{name}.py"), cfile=str(target), dfile=f"standin/{name}.py", doraise=True)
+    start = own / "front.py"
+    start.write_text(_START, encoding="ascii")
+    py_compile.compile(str(start), cfile=str(own / "front.pyc"), dfile="front.py", doraise=True)
 
 
 def _script(path: Path, own: Path, tool: str) -> None:
