@@ -13,6 +13,7 @@ from shim.errors import ToolError
 from shim.process import run
 
 _SECONDS = 60.0
+_WRAPPERS = ("env", "nice", "ionice", "time", "timeout", "nohup", "setsid", "stdbuf", "taskset", "chrt", "sudo", "shim")
 _ASK = "import json, sys; print(json.dumps([entry for entry in sys.path if entry]))"
 
 
@@ -20,15 +21,14 @@ def interpreter_of(command: Sequence[str], environ: Mapping[str, str]) -> Path |
     """Return the Python that a command will run in; None if there is none.
 
     The command itself if it is a Python, the one its `#!` line names (pip and other scripts), else that of
-    VIRTUAL_ENV, else the first on PATH.
+    VIRTUAL_ENV, else the first on PATH. Wrappers such as `env` and `nice` are looked through.
     """
     path = environ.get("PATH")
-    if command and (program := shutil.which(command[0], path=path)):
-        if Path(program).name.startswith(("python", "pypy")):
-            return Path(program)
-        named = _shebang(Path(program))
-        if named and named.name.startswith(("python", "pypy")):
-            return named
+    program = _program(command, path)
+    if program and _is_python(program):
+        return program
+    if program and (named := _shebang(program)) and _is_python(named):
+        return named
     if home := environ.get("VIRTUAL_ENV"):
         python = Path(home) / "bin" / "python"
         if python.exists():
@@ -54,6 +54,19 @@ def installed(names: Sequence[str], paths: Sequence[Path]) -> Distribution | Non
         if isinstance(name, str) and name.lower().replace("_", "-") in names:
             return found
     return None
+
+
+def _program(command: Sequence[str], path: str | None) -> Path | None:
+    """The first word that is a program and no wrapper; options and `NAME=value` words are none."""
+    for word in command:
+        found = shutil.which(word, path=path)
+        if found and Path(found).name not in _WRAPPERS:
+            return Path(found)
+    return None
+
+
+def _is_python(program: Path) -> bool:
+    return program.name.startswith(("python", "pypy"))
 
 
 def _shebang(program: Path) -> Path | None:
