@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "patch": "Make a wheel or file run on the target GPU by compiling its PTX ahead of time.",
     "undo": "Give back the original of a patched wheel, byte for byte.",
     "verify": "Check that a patched wheel keeps what was promised.",
+    "exec": "Run a build so that nvcc, torch and Triton reach the target GPU.",
     "selftest": "Run a kernel of shim's own on a GPU of this machine.",
 }
 
