@@ -52,6 +52,18 @@ def append_items(source: bytes, *, target: str, add: str, scope: str = "") -> Ed
     return Edited(content=content, count=len(found))
 
 
+def has_items(source: bytes, *, target: str, add: str, scope: str = "") -> int:
+    """How many literals assigned to `target` have all of the elements. Raises RecipeError as `append_items`."""
+    module = parse_source(source)
+    with deep_recursion():
+        require_scope(module, scope)
+        found = _literals(module, cst.parse_expression(target), scope)
+        return sum(
+            all(any(_is_there(item, other) for other in literal.elements) for item in _elements(literal, add))
+            for literal in found
+        )
+
+
 def _literals(module: cst.Module, name: cst.BaseExpression, scope: str) -> list[_Literal]:
     found = []
     stack = [Place(node=module, parent=module, scope="")]
@@ -81,6 +93,14 @@ def _literal(value: cst.BaseExpression) -> _Literal:
 
 
 def _parse_items(literal: _Literal, add: str) -> tuple[_Item, ...]:
+    items = _elements(literal, add)
+    there: Sequence[_Item] = literal.elements
+    if any(_is_there(item, other) for item in items for other in there):
+        raise RecipeError(f"{add!r} has no effect: it is there already")
+    return items
+
+
+def _elements(literal: _Literal, add: str) -> tuple[_Item, ...]:
     left, right = "{}" if isinstance(literal, cst.Set | cst.Dict) else "[]"
     text = f"{left}{add}{right}"
     check_depth(text.encode())
@@ -91,12 +111,7 @@ def _parse_items(literal: _Literal, add: str) -> tuple[_Item, ...]:
     wanted = type(literal) if isinstance(literal, cst.Set | cst.Dict) else cst.List
     if not isinstance(parsed, wanted) or not parsed.elements:
         raise RecipeError(f"not elements of a {type(literal).__name__.lower()}: {add!r}")
-    items: Sequence[_Item] = parsed.elements
-    there: Sequence[_Item] = literal.elements
-    for item in items:
-        if any(_is_there(item, other) for other in there):
-            raise RecipeError(f"{add!r} has no effect: it is there already")
-    return tuple(items)
+    return tuple(parsed.elements)
 
 
 def _is_there(item: _Item, other: _Item) -> bool:
