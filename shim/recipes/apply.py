@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from shim.arch import ComputeCapability
@@ -74,6 +74,24 @@ def edit(recipe: Recipe, tree: SourceTree, values: Mapping[str, str] | None = No
         if change.before == change.after:
             raise RecipeError(f"{recipe.id}: {change.path}: the actions undo each other", hint="mend the recipe")
     return edits
+
+
+def edit_all(
+    recipes: Iterable[Recipe], tree: SourceTree, values: Mapping[str, str] | None = None
+) -> tuple[FileEdit, ...]:
+    """Edits of several recipes, each on top of those before it.
+
+    Raises:
+        RecipeError: one of them finds the places gone that it is for.
+    """
+    edits: list[FileEdit] = []
+    now = EditedTree(tree, {})
+    for recipe in recipes:
+        if recipe.file_actions:
+            made = edit(recipe, now, values)
+            now = now.with_edits(made)
+            edits += made
+    return tuple(edits)
 
 
 def build_environment(recipe: Recipe, values: Mapping[str, str] | None = None) -> dict[str, str]:
