@@ -10,12 +10,12 @@ from typing import Any, Final
 from shim.applying.applied import folder_of, read_applied
 from shim.applying.environment_result import DistributionResult, Ending, EnvironmentResult, ToolWanted
 from shim.applying.installed_edits import apply_edits, sweep, take_back
-from shim.applying.proofs import InstalledProofs
 from shim.applying.replace import locked, sha256
 from shim.arch import Target
 from shim.errors import InputError, ShimError, UsageError
 from shim.provenance.recipes import diffs_from, recipe_records
 from shim.recipes.apply import edit_all
+from shim.recipes.facts import InstalledProofs
 from shim.recipes.match import Match, State, candidates, match
 from shim.recipes.model import AppliesTo, Recipe, RunEnv, Toolchain
 from shim.recipes.order import in_order
