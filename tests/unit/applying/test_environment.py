@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from builders.recipes import FILES, GATE, GOOD, install, record_faults, snapshot, write_recipe
+
 from shim.applying.environment import apply_to_environment, undo_environment
 from shim.applying.environment_result import Ending
 from shim.arch import Target
