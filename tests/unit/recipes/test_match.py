@@ -134,7 +134,7 @@ def test_a_text_that_is_gone_is_a_sign_too(make) -> None:
 def test_a_common_replacement_does_not_pass_for_our_edit(make) -> None:
     recipe = make(('replace = "cap[0] == 12"', 'replace = "True"'))
     with pytest.raises(RecipeError, match="no longer fits"):
-        judge(recipe, {**FILES, "demo/gate.py": "def supported(cap):\n    return True\n"})
+        judge(recipe, {**FILES, "demo/gate.py": "def supported(cap):\n    x = True\n    return True\n"})
     applied = edit(recipe, Files(FILES))[0].after.decode()
     assert judge(recipe, {**FILES, "demo/gate.py": applied})[0].state == "applied-already"
 
