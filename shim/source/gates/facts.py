@@ -1,159 +1,126 @@
-"""What the build files of a source tree say about the GPU, with byte spans that an edit can rely on.
+"""What the build files of a tree say about the GPU, as values that rules can edit by.
 
-A span is (start, end) in bytes of the file as stored: `content[start:end]` is exactly the `text` of the mention, so a
-rule that replaces it changes nothing else. Facts say what is written; what it does on a target is a `Gate`.
+`read_facts` is the entrance; the values are those of `shim.source.buildfiles.model`, named here, too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+import tomllib
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import TypeVar
+
+from shim.errors import InputError
+from shim.source.buildfiles.choose import Choice, facts_of, root_of
+from shim.source.buildfiles.model import (
+    ArchMention,
+    BuildFacts,
+    BuildSystem,
+    Download,
+    FileFacts,
+    GpuCheck,
+    ListedSource,
+    Mention,
+    MentionKind,
+    MissingSource,
+    Quirk,
+    RemovedHeader,
+    StandardFlag,
+    Variable,
+)
+from shim.source.buildfiles.sources import missing_sources, read_includes
+from shim.source.tree import SourceTree
+
+__all__ = [
+    "ArchMention",
+    "BuildFacts",
+    "BuildSystem",
+    "Download",
+    "FileFacts",
+    "GpuCheck",
+    "ListedSource",
+    "Mention",
+    "MentionKind",
+    "MissingSource",
+    "Quirk",
+    "RemovedHeader",
+    "StandardFlag",
+    "Variable",
+    "read_facts",
+]
+
+M = TypeVar("M", bound=Mention)
 
 
-class MentionKind(StrEnum):
-    """How a build file names architectures. The span covers what is in quotation marks here."""
-
-    GENCODE = "gencode"  # "arch=compute_80,code=sm_80" (without -gencode=)
-    NVCC_ARCH = "nvcc-arch"  # `-arch=` and `--gpu-architecture=`: "sm_60"
-    CMAKE = "cmake"  # value of set(CMAKE_CUDA_ARCHITECTURES "75;80" ...): "75;80", without outer quotes
-    ENV = "env"  # value of TORCH_CUDA_ARCH_LIST and its like: "8.0 8.6 9.0+PTX", without quotes
-    LIST = "list"  # element of a list or text of architectures under a name, such as NAME = "80;90" or ["8.0", ...]
-
-
-class BuildSystem(StrEnum):
-    """What `pip` hands the tree to, from `build-backend` of pyproject.toml; without one, setuptools."""
-
-    SETUPTOOLS = "setuptools"
-    SCIKIT_BUILD_CORE = "scikit-build-core"
-    SCIKIT_BUILD = "scikit-build"
-    CMAKE = "cmake"  # setup.py that runs cmake itself, or py-build-cmake
-    MESON = "meson-python"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mention:
-    """A place in a build file.
-
-    Attributes:
-        path: in the tree. line: from 1. start, end: bytes. text: what stands there, decoded.
-        scope: qualified name of the function or class around it, "" at module level or in CMake.
-        condition: nearest condition it hangs on, as written, "" when it always counts. In words of the file, such as
-            `bare_metal_version >= Version("11.8")`.
-    """
-
-    path: str
-    line: int
-    start: int
-    end: int
-    text: str
-    scope: str = ""
-    condition: str = ""
+def read_facts(tree: SourceTree) -> BuildFacts:
+    """Read every build file of a tree. Files that cannot be read or understood say nothing; none is an error."""
+    names = sorted(tree.names())
+    choice = Choice(names)
+    taken = [name for name in names if choice.takes(name)]
+    files = [
+        facts_of(_read(tree, name), name) for name in taken if choice.is_python(name) or choice.is_build_file(name)
+    ]
+    cuda = tuple(name for name in taken if choice.is_cuda(name) and name.endswith(".cu"))
+    headers = [name for name in taken if choice.is_cuda(name)]
+    removed, absent = read_includes(tree, headers, set(names))
+    listed = [source for facts in files for source in facts.sources]
+    root = root_of(names)
+    return BuildFacts(
+        root=root,
+        system=_system(tree, root, files, names),
+        torch=any(facts.torch for facts in files),
+        requires=_requires(tree, root, names),
+        archs=_sorted([one for facts in files for one in facts.archs]),
+        standards=_sorted([one for facts in files for one in facts.standards]),
+        variables=_first([one for facts in files for one in facts.variables]),
+        gpu_checks=_sorted([one for facts in files for one in facts.gpu_checks]),
+        downloads=_sorted([one for facts in files for one in facts.downloads]),
+        cuda_sources=cuda,
+        missing_sources=_sorted([*missing_sources(listed, set(names)), *absent]),
+        removed_headers=_sorted(removed),
+        quirks=_sorted([one for facts in files for one in facts.quirks]),
+        legacy_findcuda=_sorted([one for facts in files for one in facts.legacy_findcuda]),
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArchMention(Mention):
-    """A place that names architectures to compile for.
-
-    Attributes:
-        archs: those named, as "80", "90a" or "120f", without doubles; "8.0+PTX" gives "80". () when it is computed.
-        ptx: PTX is kept for at least one of them.
-        variable: CMake variable, environment variable, or name in Python that holds it; "".
-        overridable: a user can replace it without an edit (environment variable, -D); False for a fixed list.
-        computed: some of it is put together when the build runs (an f-string with an arch in it).
-    """
-
-    kind: MentionKind
-    archs: tuple[str, ...]
-    ptx: bool = False
-    variable: str = ""
-    overridable: bool = False
-    computed: bool = False
+def _sorted(found: Sequence[M]) -> tuple[M, ...]:
+    return tuple(sorted(found, key=attrgetter("path", "start", "end")))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StandardFlag(Mention):
-    """A C++ standard asked for. `text` is the flag ("-std=c++17", "/std:c++17"), or "17" of `CMAKE_CXX_STANDARD 17`.
-
-    standard: 17. compiler: "cxx", "nvcc" or "" when both or unknown.
-    """
-
-    standard: int
-    compiler: str = ""
+def _first(found: Sequence[Variable]) -> tuple[Variable, ...]:
+    """The first place of each variable."""
+    kept: dict[str, Variable] = {}
+    for variable in found:
+        kept.setdefault(variable.name, variable)
+    return tuple(kept.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variable(Mention):
-    """An environment variable that the build reads.
-
-    Attributes:
-        name: of the variable. default: what counts when it is not set, None when there is none or it is computed.
-        role: "archs" (names architectures), "force-cuda" (builds CUDA parts without a GPU in sight), "force-build"
-            (compiles instead of taking a prebuilt file), "jobs", "nvcc-flags", "toolkit" or "".
-    """
-
-    name: str
-    default: str | None = None
-    role: str = ""
+def _system(tree: SourceTree, root: str, files: Sequence[FileFacts], names: Sequence[str]) -> BuildSystem:
+    own = f"{root}/" if root else ""
+    stated = (
+        facts_of(_read(tree, f"{own}pyproject.toml"), "pyproject.toml").system
+        if f"{own}pyproject.toml" in names
+        else None
+    )
+    script = facts_of(_read(tree, f"{own}setup.py"), "setup.py").system if f"{own}setup.py" in names else None
+    if stated not in (None, BuildSystem.SETUPTOOLS):
+        return stated
+    return script or stated or BuildSystem.SETUPTOOLS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuCheck(Mention):
-    """A place that asks whether a GPU is visible while building.
-
-    outcome: "cpu-only" (CUDA parts are left out), "raises" (the build stops), or "archs" (its arch becomes the list).
-    forced_by: environment variables that take its place (FORCE_CUDA).
-    """
-
-    outcome: str
-    forced_by: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Download(Mention):
-    """A place that fetches something while building. prevented_by: variables that make it compile instead.
-
-    what: "wheel" (a prebuilt file of the package), "source" (FetchContent, ExternalProject, git clone).
-    """
-
-    what: str
-    prevented_by: tuple[str, ...] = ()
+def _requires(tree: SourceTree, root: str, names: Sequence[str]) -> tuple[str, ...]:
+    path = f"{root}/pyproject.toml" if root else "pyproject.toml"
+    if path not in names:
+        return ()
+    try:
+        requires = tomllib.loads(_read(tree, path).decode("utf-8")).get("build-system", {}).get("requires", [])
+    except (ValueError, AttributeError, RecursionError):
+        return ()
+    return tuple(text for text in requires if isinstance(text, str)) if isinstance(requires, list) else ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MissingSource(Mention):
-    """A source file that a build file lists and the tree does not hold. `text` is the name as written."""
-
-    file: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildFacts:
-    """Everything that the build files of a tree say about the GPU.
-
-    Attributes:
-        root: folder in the tree that holds setup.py or pyproject.toml ("" or "pkg-1.0"); paths of facts start with it.
-        system: what builds it. torch: uses torch's extension builder or finds Torch in CMake.
-        requires: build requirements of pyproject.toml, as written.
-        archs: all mentions, by path and position. legacy_findcuda: CMake files that use FindCUDA or
-            `cuda_select_nvcc_arch_flags`.
-        standards: hard C++ standards. variables: environment variables read, the first place of each name.
-        gpu_checks, downloads: as found. cuda_sources: .cu files in the tree. missing_sources: listed but not there.
-    """
-
-    root: str
-    system: BuildSystem
-    torch: bool
-    requires: tuple[str, ...]
-    archs: tuple[ArchMention, ...]
-    standards: tuple[StandardFlag, ...]
-    variables: tuple[Variable, ...]
-    gpu_checks: tuple[GpuCheck, ...]
-    downloads: tuple[Download, ...]
-    cuda_sources: tuple[str, ...]
-    missing_sources: tuple[MissingSource, ...]
-    legacy_findcuda: tuple[Mention, ...]
-
-    def named(self, role: str) -> tuple[str, ...]:
-        """Names of the variables with a role, such as "force-cuda"."""
-        return tuple(dict.fromkeys(variable.name for variable in self.variables if variable.role == role))
+def _read(tree: SourceTree, name: str) -> bytes:
+    try:
+        return tree.read(name)
+    except InputError:
+        return b""

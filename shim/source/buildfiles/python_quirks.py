@@ -1,0 +1,104 @@
+"""Ways in which Python build scripts mishandle architectures that are newer than they are."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from shim.source.buildfiles.archs import read_list
+from shim.source.buildfiles.conditions import env_read
+from shim.source.buildfiles.model import Quirk
+from shim.source.buildfiles.python_walk import Place, mention
+from shim.source.buildfiles.spans import Text
+from shim.source.buildfiles.variables import role_of
+
+DROPS_MINOR: Final = "arch-parser-drops-minor"
+NO_SUFFIX: Final = "arch-parser-no-suffix"
+BY_NAME: Final = "arch-by-name"
+CLEARED: Final = "arch-list-cleared"
+_SPLIT: Final = re.compile(r"split\(['\"]\.['\"]\)")
+_PART: Final = re.compile(r"\b(cc|arch|cap|minor|compute_cap|sm)\w*", re.IGNORECASE)
+
+
+def quirks(found: Sequence[Place], text: Text, path: str) -> Iterator[Quirk]:
+    """Quirks of one file, in its order."""
+    branches = [place for place in found if _tests_arch_name(place)]
+    for place in found:
+        form = _form(place)
+        if form:
+            yield _quirk(form, place, text, path)
+    # One test alone may be about anything; a ladder of them is a list of the architectures that are known.
+    named = {str(value) for place in branches for value in _constants(place.node)}
+    if len(named) > 1 and branches:
+        archs = {name for known in named if (read := read_list(known)) for name in read.archs}
+        yield _quirk(
+            BY_NAME, branches[-1], text, path, ";".join(sorted(archs, key=lambda name: int(name.rstrip("af"))))
+        )
+
+
+def _quirk(form: str, place: Place, text: Text, path: str, detail: str = "") -> Quirk:
+    node = place.node
+    assert isinstance(node, ast.expr | ast.stmt)
+    start, end = text.span(node)
+    return Quirk(**mention(place, text, path, start, end), form=form, detail=detail)
+
+
+def _form(place: Place) -> str:
+    match place.node:
+        case ast.BinOp(op=ast.Add(), right=ast.Constant(value="0")) if _SPLIT.search(_function(place)):
+            return DROPS_MINOR
+        case ast.JoinedStr(values=[ast.FormattedValue(), ast.Constant(value="0")]) if _SPLIT.search(_function(place)):
+            return DROPS_MINOR
+        case ast.Call(func=ast.Name(id="int" | "float"), args=[argument]) if _is_arch_part(argument, place):
+            return NO_SUFFIX
+        case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(value=str(name)))], value=ast.Constant(value="")):
+            return CLEARED if role_of(name) == "archs" else ""
+        case ast.Call(func=ast.Attribute(attr="pop"), args=[ast.Constant(value=str(name)), *_]) if (
+            "environ" in ast.unparse(place.node)
+        ):
+            # Taken away for a moment and put back is no quirk: then the function sets it, too.
+            return CLEARED if role_of(name) == "archs" and f"environ['{name}']" not in _function(place) else ""
+    return ""
+
+
+def _is_arch_part(argument: ast.expr, place: Place) -> bool:
+    """`int(minor)` where the function takes an architecture list of the user apart."""
+    text = ast.unparse(argument)
+    if not _PART.match(text) or text.endswith("[0]") or not isinstance(argument, ast.Name | ast.Subscript | ast.Call):
+        return False
+    around = _function(place)
+    return re.search(r"CUDA_ARCH|COMPUTE_CAP|cuda_arch_list|Invalid architecture", around) is not None and bool(
+        _SPLIT.search(around) or "float(" in around
+    )
+
+
+def _function(place: Place) -> str:
+    """Source of the innermost function around a place; "" at module level."""
+    for parent in reversed(place.parents):
+        if isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef):
+            return ast.unparse(parent)
+    return ""
+
+
+def _tests_arch_name(place: Place) -> bool:
+    """`"120" in cuda_archs()` or `arch == "sm_90"`, deciding what is compiled."""
+    node = place.node
+    if not isinstance(node, ast.Compare) or len(node.ops) != 1 or not isinstance(node.ops[0], ast.In | ast.Eq):
+        return False
+    if not _constants(node):
+        return False
+    other = node.comparators[0] if isinstance(node.left, ast.Constant) else node.left
+    text = ast.unparse(other)
+    read = env_read(other)
+    named = re.search(r"arch|compute_cap", text, re.IGNORECASE) is not None
+    return named or (read is not None and role_of(read[0]) == "archs")
+
+
+def _constants(node: ast.AST) -> list[str]:
+    sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+    values = [side.value for side in sides if isinstance(side, ast.Constant) and isinstance(side.value, str)]
+    return [
+        value for value in values if re.fullmatch(r"(sm_?)?\d{2,3}[af]?|\d{1,2}\.\d[af]?", value) and read_list(value)
+    ]
