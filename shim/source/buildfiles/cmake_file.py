@@ -27,8 +27,9 @@ from shim.source.buildfiles.variables import role_of
 _LARGEST: Final = 1 << 20
 _STANDARD_FLAG: Final = re.compile(rb"(?<![\w-])--?std=(?:c|gnu)\+\+(?P<number>\d\d)(?!\w)")
 _STANDARD_NAMES: Final = re.compile(r"(?:CMAKE_)?(?P<language>CXX|CUDA)_STANDARD")
-_SOURCES: Final = frozenset({"add_library", "add_executable", "target_sources", "pybind11_add_module", "cuda_add_library",
-                             "python_add_library", "python3_add_library", "nanobind_add_module"})  # fmt: skip
+_SOURCES: Final = frozenset({"add_library", "add_executable", "target_sources", "cuda_add_library",
+                             "pybind11_add_module", "nanobind_add_module", "python_add_library",
+                             "python3_add_library"})  # fmt: skip
 _SOURCE: Final = re.compile(r"(?:\$\{CMAKE_CURRENT_(?:SOURCE|LIST)_DIR\}/)?(?P<file>[\w./+-]+\.(?:cu|cpp|cc|cxx|c))")
 _FETCH: Final = frozenset({"fetchcontent_declare", "externalproject_add", "cpmaddpackage"})
 _FLOW: Final = frozenset({"if", "elseif", "else", "endif", "function", "macro", "endfunction", "endmacro"})

@@ -37,7 +37,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A call: name in lower case, where it stands in bytes, and its arguments; parentheses are arguments of their own."""
+    """A call: name in lower case, its bytes, and its arguments; inner parentheses are arguments of their own."""
 
     name: str
     start: int

@@ -66,6 +66,20 @@ def _from_environment(found: Sequence[Place]) -> Mapping[str, ast.expr]:
     return {**derived, **known}
 
 
+def _asked_before(place: Place, inlined: Mapping[str, ast.expr]) -> Iterator[str]:
+    """Variables for architectures whose absence leads to the check."""
+    for test, _ in place.conditions:
+        rest, seen = [test], set[str]()
+        while rest:
+            for node in ast.walk(rest.pop()):
+                read = env_read(node)
+                if read is not None and role_of(read[0]) == "archs":
+                    yield read[0]
+                if isinstance(node, ast.Name) and node.id in inlined and node.id not in seen:
+                    seen.add(node.id)
+                    rest.append(inlined[node.id])
+
+
 def _outcome(place: Place, names: frozenset[str], inlined: Mapping[str, ast.expr]) -> tuple[str, ast.expr | None]:
     node = place.node
     if isinstance(node, ast.If) and _asks(node.test, names):
