@@ -7,6 +7,7 @@ cannot take (`if major == 8:` for 12.1) is not looked at for it, and neither is 
 from __future__ import annotations
 
 import ast
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -43,10 +44,15 @@ class Site:
 
 @dataclass(slots=True)
 class Flow:
-    """One pass over one file."""
+    """One pass over one file.
+
+    Attributes:
+        telling: numbers of the lines that hold a word of the trade, in order; functions without one are passed over.
+    """
 
     tree: ast.Module
     devices: Sequence[ComputeCapability]
+    telling: Sequence[int]
     functions: dict[str, Function] = field(default_factory=dict)
     globals: dict[str, object] = field(default_factory=dict)
     _summaries: dict[tuple[str, str], object] = field(default_factory=dict)
@@ -54,9 +60,7 @@ class Flow:
 
     def sites(self) -> Iterator[Site]:
         """Every test, in the order of the file as far as scopes allow."""
-        for node in ast.walk(self.tree):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                self.functions.setdefault(node.name, node)
+        self._collect(self.tree.body)
         everyone = tuple(True for _ in self.devices)
         evaluator = Evaluator(self.devices, self._summary)
         evaluator.names = self.globals
@@ -65,7 +69,21 @@ class Flow:
         for inner in walk.postponed:
             yield from self._scope(inner, evaluator, ())
 
+    def _collect(self, body: Sequence[ast.stmt]) -> None:
+        for node in body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                self.functions.setdefault(node.name, node)
+            for name in ("body", "orelse"):
+                self._collect(getattr(node, name, ()))
+
+    def _tells(self, node: ast.AST) -> bool:
+        first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
+        index = bisect_left(self.telling, first)
+        return index < len(self.telling) and self.telling[index] <= last
+
     def _scope(self, node: ast.AST, outer: Evaluator, scope: tuple[ast.AST, ...]) -> Iterator[Site]:
+        if not self._tells(node):
+            return
         everyone = tuple(True for _ in self.devices)
         evaluator = outer.child()
         walk = _Walk(self, (*scope, node))

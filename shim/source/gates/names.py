@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 
@@ -55,6 +56,7 @@ NOT_NVIDIA_PATH: Final = re.compile(
 )
 
 
+@lru_cache(maxsize=8192)
 def role_of_name(name: str) -> Role | None:
     """The role of a variable, parameter or attribute that nothing better is known about."""
     if _CAPABILITY.fullmatch(name):
@@ -72,6 +74,7 @@ def role_of_name(name: str) -> Role | None:
     return None
 
 
+@lru_cache(maxsize=8192)
 def role_of_call(name: str) -> Role | None:
     """The role of what a function of that name returns."""
     for pattern, role in (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from collections.abc import Sequence
 from typing import Final
 
 from shim.arch import ComputeCapability
@@ -23,11 +24,17 @@ from shim.source.gates.tables import table_gates
 
 _LARGEST: Final = 8 << 20  # bytes; generated tables beyond that hold no code
 _LONGEST_LINE: Final = 200
-# One of these words stands in every file that tests the capability or lists architectures.
-_WORDS: Final = re.compile(
-    rb"capabilit|get_device_prop|device_prop|\b_?sm_?\d\d|\bSM_?\d\d|compute_\d\d|\bcc\b|_cc\b|\bcc_|[Cc]ompute[_ ]?[Cc]ap|_arch\b|\barchs?\b|arch_list|GB10|sm_version|\bsm\b|\bcap\b"
+# Every file that tests the capability or lists architectures holds one of the first, or one of the second in a test.
+_WORDS: Final = (
+    b"capabilit", b"compute_cap", b"get_device_prop", b"getDeviceProp", b"device_prop", b"sm_version", b"smVersion", b"GB10",
+    b"cuda_arch", b"gpu_arch", b"admissible_arch", b"supported_arch", b"SUPPORTED_ARCH", b"CUDA_ARCH", b"_cc ", b"cc_", b"device_name", b"get_sm", b"sm_arch",
+)  # fmt: skip
+_TESTS: Final = re.compile(
+    rb"(?<![a-zA-Z])(?:archs?|sm|cc|cap|major|sm_number)[\])]* *(?://|==|!=|>=|<=|<|>|in\b|not in\b)|\bArch\.sm_|(?:==|in|,|\() *[\"']sm_?\d\d"
 )
-_NUMBERS: Final = re.compile(rb"\b(1[0-3]\d|[5-9]\d|1[0-3]|[5-9])[af]?\b|_\d\d|sm\d\d|SM\d\d|GB10")
+_TELLING: Final = re.compile(
+    rb"capabilit|prop|major|GB10|[Cc]ompute_?[Cc]ap|(?<![a-z])(?<!cute\.)(?:cc|sm|arch|cap)s?(?![a-z])|device_name|gpu_name|\bsm_?\d\d", re.IGNORECASE
+)
 
 
 def find_python_gates(source: bytes, path: str, target: ComputeCapability) -> tuple[Gate, ...]:
@@ -36,7 +43,9 @@ def find_python_gates(source: bytes, path: str, target: ComputeCapability) -> tu
     Args:
         path: name of the file, kept in the gates; files for other makers' GPUs are told by it.
     """
-    if len(source) > _LARGEST or not _WORDS.search(source) or not _NUMBERS.search(source) or NOT_NVIDIA_PATH.search(path):
+    if len(source) > _LARGEST or NOT_NVIDIA_PATH.search(path):
+        return ()
+    if not any(word in source for word in _WORDS) and not _TESTS.search(source):
         return ()
     try:
         with warnings.catch_warnings():
@@ -49,13 +58,15 @@ def find_python_gates(source: bytes, path: str, target: ComputeCapability) -> tu
 
 def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability) -> tuple[Gate, ...]:
     devices = panel(target)
-    consequences = Consequences(tree)
+    consequences: Consequences | None = None
+    telling = [number for number, line in enumerate(source.split(b"\n"), 1) if _TELLING.search(line)]
     lines = source.decode("utf-8", "replace").split("\n")
     found: dict[tuple[int, str], Gate] = {}
-    for site in Flow(tree, devices).sites():
+    for site in Flow(tree, devices, telling).sites():
         outcomes = outcomes_of(site.outcomes, site.live)
-        if None in (outcomes[devices.index(target)],):
+        if not _sets_apart(outcomes, devices, target):
             continue
+        consequences = consequences or Consequences(tree)
         scope = ".".join(getattr(node, "name", "") for node in site.scope)
         line = lines[site.node.lineno - 1].strip() if site.node.lineno <= len(lines) else ""
         case = Case(
@@ -73,6 +84,14 @@ def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability
     for gate in (*parsing_gates(tree, path, lines, target), *table_gates(tree, path, lines, target)):
         found.setdefault((gate.line, ""), gate)
     return tuple(gate for _, gate in sorted(found.items()))
+
+
+def _sets_apart(outcomes: Sequence[bool | None], devices: Sequence[ComputeCapability], target: ComputeCapability) -> bool:
+    """Whether the target comes out otherwise than some device that is not much older."""
+    mine = outcomes[devices.index(target)]
+    return mine is not None and any(
+        outcome is not None and outcome != mine for device, outcome in zip(devices, outcomes, strict=True) if device.major >= 8
+    )
 
 
 def _gate(site: Site, judgement: Judgement, *, path: str, scope: str, text: str) -> Gate:

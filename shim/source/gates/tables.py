@@ -20,13 +20,21 @@ _DECORATORS: Final = frozenset({"supported_compute_capability"})
 
 def table_gates(tree: ast.Module, path: str, lines: Sequence[str], target: ComputeCapability) -> Iterator[Gate]:
     """Gates in data."""
-    for outer in ast.walk(tree):
+    for outer in _scopes(tree):
         if isinstance(outer, (ast.ClassDef, ast.Module)):
             for node in outer.body:
                 yield from _assigned(node, outer, path, lines, target)
         if isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef)):
             for decorator in outer.decorator_list:
                 yield from _decorated(decorator, outer, path, lines, target)
+
+
+def _scopes(outer: ast.AST) -> Iterator[ast.AST]:
+    yield outer
+    for name in ("body", "orelse"):
+        for node in getattr(outer, name, ()):
+            if isinstance(node, ast.stmt) and hasattr(node, "body"):
+                yield from _scopes(node)
 
 
 def _assigned(node: ast.stmt, outer: ast.AST, path: str, lines: Sequence[str], target: ComputeCapability) -> Iterator[Gate]:
