@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
-from shim.source.gates.names import SWITCH_OFF, TUNING
+from shim.source.gates.names import SWITCH_OFF, TUNING, Role, role_of_name
 
 _REASON: Final = re.compile(r"support|requir|only|unsupp|not |need|incompat", re.IGNORECASE)
 _PREDICATE: Final = re.compile(r"^_*(is|can|has|should|use|uses|supports?|enable|allow|check|valid|eligible|want)|support|available|eligible|capable|allowed|enabled|compatible", re.IGNORECASE)
 _LOG: Final = re.compile(r"log|warn|print|debug|info", re.IGNORECASE)
 _EXITS: Final = frozenset({"exit", "_exit", "skip", "fail", "abort", "skipTest"})
+_CAPABILITY_WORD: Final = re.compile(r"capab|compute_cap|^sm_?\d|_sm_?\d|^major$|^minor$|hopper|blackwell|ampere", re.IGNORECASE)
 _DEEPEST: Final = 4
+_ONE_SHAPE: Final = 3
 
 
 class Kind(IntEnum):
@@ -127,9 +129,10 @@ class Consequences:
                 return _elements([self.value(part) for part in node.elts], node.elts)
             case ast.Dict():
                 return _elements([self.value(part) for part in node.values], node.values)
-            case ast.UnaryOp() | ast.BinOp():
-                inner = self.value(node.operand if isinstance(node, ast.UnaryOp) else node.left)
-                return Kind.TUNE if inner is Kind.TUNE else Kind.FEATURE
+            case ast.BinOp():
+                return Kind.FEATURE if isinstance(node.op, (ast.BitOr, ast.MatMult)) or _is_text(node) else Kind.TUNE
+            case ast.UnaryOp():
+                return self.value(node.operand)
             case ast.Call() | ast.Name() | ast.Attribute() | ast.Subscript():
                 return Kind.TUNE if TUNING.search(_last_name(node)) else Kind.FEATURE
             case ast.IfExp():
@@ -213,12 +216,56 @@ class Consequences:
             if isinstance(statement, (ast.Raise, ast.Return)):
                 return self._statement(statement)
             if isinstance(statement, ast.If):
-                if any(isinstance(inner, (ast.Return, ast.Raise)) for inner in ast.walk(statement)):
+                if _asks_capability(statement.test) or self.block(statement.body) in (Kind.REFUSE, Kind.DISABLE):
                     continue
                 return Kind.FEATURE
             if self._statement(statement) is Kind.FEATURE and not isinstance(statement, (ast.Assign, ast.AnnAssign)):
                 return Kind.FEATURE
         return Kind.FEATURE if following else Kind.EMPTY
+
+    def statement_of(self, node: ast.AST) -> ast.stmt | None:
+        """The statement a node stands in."""
+        current: ast.AST | None = node
+        while current is not None and not isinstance(current, ast.stmt):
+            current = self.parents.get(current)
+        return current
+
+    def is_conditional(self, node: ast.expr) -> bool:
+        """Whether something else than the device decides too: `and` with other tests, or an if around it."""
+        current: ast.AST = node
+        while (parent := self.parents.get(current)) is not None and not isinstance(parent, ast.stmt):
+            if isinstance(parent, ast.BoolOp) and any(
+                part is not current and not _asks_capability(part) for part in parent.values
+            ):
+                return True
+            current = parent
+        statement = parent if isinstance(parent, ast.stmt) else None
+        while statement is not None:
+            outer = self.parents.get(statement)
+            if isinstance(outer, ast.If) and not _asks_capability(outer.test) and statement in outer.body:
+                return True
+            statement = outer if isinstance(outer, (ast.If, ast.Try, ast.With)) else None
+        return False
+
+    def ladder(self, node: ast.expr) -> tuple[bool, bool]:
+        """Whether the test is an elif after a test of the capability, and whether such an elif follows it."""
+        statement = self.statement_of(node)
+        outer = self.parents.get(statement) if statement is not None else None
+        if not isinstance(statement, ast.If):
+            return False, False
+        after = isinstance(outer, ast.If) and outer.orelse == [statement] and _asks_capability(outer.test)
+        following = statement.orelse[:1] if statement.orelse else self._following(statement)[:1]
+        before = bool(following) and isinstance(following[0], ast.If) and _asks_capability(following[0].test)
+        return after, before
+
+    def fits_one_shape(self, node: ast.expr) -> bool:
+        """Whether the test stands beside several tests for exact numbers: a path tuned for one model."""
+        current: ast.AST = node
+        while isinstance(parent := self.parents.get(current), ast.expr):
+            if isinstance(parent, ast.BoolOp) and sum(map(_is_exact_number, parent.values)) >= _ONE_SHAPE:
+                return True
+            current = parent
+        return False
 
     def _following(self, node: ast.stmt) -> Sequence[ast.stmt]:
         parent = self.parents.get(node)
@@ -311,6 +358,29 @@ class Consequences:
         if SWITCH_OFF.search(name):
             return Pair(Kind.DISABLE, Kind.FEATURE)
         return Pair(Kind.FEATURE, Kind.DISABLE)
+
+
+def _asks_capability(node: ast.expr) -> bool:
+    for part in ast.walk(node):
+        name = part.attr if isinstance(part, ast.Attribute) else part.id if isinstance(part, ast.Name) else ""
+        if name and (_CAPABILITY_WORD.search(name) or role_of_name(name) in (Role.CAPABILITY, Role.MAJOR, Role.MINOR)):
+            return True
+    return False
+
+
+def _is_exact_number(node: ast.expr) -> bool:
+    return (
+        isinstance(node, ast.Compare)
+        and len(node.ops) == 1
+        and isinstance(node.ops[0], ast.Eq)
+        and isinstance(node.comparators[0], ast.Constant)
+        and isinstance(node.comparators[0].value, int)
+    )
+
+
+def _is_text(node: ast.BinOp) -> bool:
+    return any(isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Constant) and isinstance(part.value, str))
+               for part in ast.walk(node))
 
 
 def _last_name(node: ast.AST) -> str:

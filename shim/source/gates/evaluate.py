@@ -27,6 +27,7 @@ class Evaluator:
 
     Attributes:
         names: values of the names (and dotted names such as self.arch) assigned so far.
+        trusts_names: whether a bare parameter called `sm` or `arch` is the device's; not so in code generators.
         summary: what a function of the same file returns for a call of it; UNKNOWN for other functions.
     """
 
@@ -34,6 +35,7 @@ class Evaluator:
     summary: Summary
     names: dict[str, object] = field(default_factory=dict)
     depth: int = 0
+    trusts_names: bool = True
 
     def __call__(self, node: ast.expr | None) -> object:
         """Value of an expression; UNKNOWN when it does not follow from the device or literals."""
@@ -47,7 +49,7 @@ class Evaluator:
 
     def child(self) -> Evaluator:
         """An evaluator for an inner scope."""
-        return Evaluator(self.devices, self.summary, dict(self.names), self.depth)
+        return Evaluator(self.devices, self.summary, dict(self.names), self.depth, self.trusts_names)
 
     def of_role(self, role: Role | None) -> object:
         """The value that a name or call of that role has."""
@@ -117,7 +119,11 @@ class Evaluator:
 
     def _name(self, name: str) -> object:
         value = self.names.get(name, UNKNOWN)
-        return self.of_role(role_of_name(name)) if value is UNKNOWN else value
+        return self.of_role(self._role(name)) if value is UNKNOWN else value
+
+    def _role(self, name: str) -> Role | None:
+        role = role_of_name(name)
+        return None if role is Role.CAPABILITY and not self.trusts_names and "cap" not in name.lower() else role
 
     def _attribute(self, node: ast.Attribute) -> object:
         name = dotted(node)
@@ -136,7 +142,7 @@ class Evaluator:
             return UNKNOWN
         if name is not None and name.startswith(("cute.", "cutlass.", "sys.", "np.", "os.")):
             return UNKNOWN
-        return self.of_role(role_of_name(node.attr))
+        return self.of_role(self._role(node.attr))
 
     def _sequence(self, node: ast.Tuple | ast.List | ast.Set) -> object:
         if len(node.elts) > _MOST_ELEMENTS:

@@ -53,6 +53,7 @@ class Flow:
     tree: ast.Module
     devices: Sequence[ComputeCapability]
     telling: Sequence[int]
+    trusts_names: bool = True
     functions: dict[str, Function] = field(default_factory=dict)
     globals: dict[str, object] = field(default_factory=dict)
     _summaries: dict[tuple[str, str], object] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class Flow:
         """Every test, in the order of the file as far as scopes allow."""
         self._collect(self.tree.body)
         everyone = tuple(True for _ in self.devices)
-        evaluator = Evaluator(self.devices, self._summary)
+        evaluator = Evaluator(self.devices, self._summary, trusts_names=self.trusts_names)
         evaluator.names = self.globals
         walk = _Walk(self, ())
         yield from walk.block(self.tree.body, evaluator, everyone)
@@ -138,7 +139,7 @@ class Flow:
         return self._summaries[key]
 
     def _returned(self, function: Function, arguments: Sequence[object], *, is_method: bool) -> object:
-        evaluator = Evaluator(self.devices, self._summary, dict(self.globals))
+        evaluator = Evaluator(self.devices, self._summary, dict(self.globals), trusts_names=self.trusts_names)
         self.enter(function, evaluator)
         parameters = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
         for parameter, value in zip(parameters[1:] if is_method else parameters, arguments, strict=False):

@@ -10,6 +10,7 @@ name the target itself, unless they refuse it.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from shim.source.gates.panel import is_generic, sibling
 from shim.source.gates.values import truth
 
 _OLDEST = ComputeCapability(8, 0)  # what older devices alone may do is no loss to anybody
+_TENSOR_MEMORY = re.compile(r"tcgen05|tmem|umma", re.IGNORECASE)
+_EQUALS = (ast.Eq, ast.NotEq, ast.In, ast.NotIn, ast.Is, ast.IsNot)
 _LEFT_OUT = (Kind.REFUSE, Kind.DISABLE)
 
 
@@ -41,7 +44,11 @@ class Case:
 
     Attributes:
         outcomes: truth on each device of the panel, None where it is not told or the test is not reached.
-        around: the names around the test: path, functions, classes, the line, called functions of the branches.
+        around: the names around the test: path, functions, classes, the line.
+        knows_target: the function around it names the target elsewhere, or has a twin for it.
+        conditional: something else than the device decides too.
+        one_shape: it stands beside tests for exact sizes of one model.
+        ladder: (it is an elif after another test of the capability, such an elif follows).
     """
 
     target: ComputeCapability
@@ -50,6 +57,10 @@ class Case:
     pair: Pair
     node: ast.expr
     around: str
+    knows_target: bool = False
+    conditional: bool = False
+    one_shape: bool = False
+    ladder: tuple[bool, bool] = (False, False)
 
     def on(self, device: ComputeCapability) -> bool | None:
         """The outcome on a device."""
@@ -76,6 +87,12 @@ def _differs(case: Case, mine: bool) -> Judgement:
             return _made(Sign.NEGATIVE, Effect.REFUSES if ours is Kind.REFUSE else Effect.DISABLES, Confidence.MEDIUM,
                          f"names {me} and leaves it out")
         return _made(Sign.EXACT, Effect.NONE, Confidence.HIGH, f"{me} has a branch of its own")
+    if _TENSOR_MEMORY.search(case.around):
+        return _made(Sign.EXACT, Effect.NONE, Confidence.MEDIUM, f"tensor memory, which neither {like} nor {me} has")
+    if case.knows_target and ours is not Kind.REFUSE:
+        return _made(Sign.EXACT, Effect.NONE, Confidence.MEDIUM, f"{me} is dealt with in the same place")
+    if case.one_shape:
+        return _made(Sign.NEUTRAL, Effect.TUNES, Confidence.MEDIUM, f"a path tuned on {like} for one model's sizes")
     if {ours, theirs} <= {Kind.TUNE, Kind.EMPTY, Kind.LOG} and Kind.TUNE in (ours, theirs):
         return _made(Sign.NEUTRAL, Effect.TUNES, Confidence.MEDIUM, f"numbers tuned for {like} are not used on {me}")
     if ours is Kind.REFUSE:
@@ -91,17 +108,19 @@ def _differs(case: Case, mine: bool) -> Judgement:
 
 def _shut_out(case: Case, mine: bool) -> Judgement | None:
     """The generation is left out, and something older is not."""
+    ours, theirs = case.pair.of(mine), case.pair.of(not mine)
+    first_generation = {device.major for device, outcome in _reached(case) if outcome == mine} == {case.target.major}
+    if ours not in _LEFT_OUT or theirs in _LEFT_OUT or case.ladder[1] or (first_generation and mine):
+        return None
     others = [device for device, outcome in _reached(case) if outcome is not None and outcome != mine]
+    if case.ladder[0]:
+        others += [device for device, outcome in zip(case.devices, case.outcomes, strict=True) if outcome is None]
     if not any(_OLDEST <= device < case.target for device in others):
         return None
-    ours, theirs = case.pair.of(mine), case.pair.of(not mine)
-    if ours not in _LEFT_OUT or theirs in _LEFT_OUT:
-        return None
-    if not any(is_generic(device) for device in others):
+    if not any(is_generic(device) for device in others) or OTHER_HARDWARE.search(case.around):
         return _other_generation(case, others)
-    if OTHER_HARDWARE.search(case.around):
-        return _other_generation(case, others)
-    if ours is Kind.DISABLE and len({device.major for device in others}) < 2:
+    is_bound = isinstance(case.node, ast.Compare) and len(case.node.ops) == 1 and not isinstance(case.node.ops[0], _EQUALS)
+    if case.conditional or (ours is Kind.DISABLE and (is_bound or len({device.major for device in others}) < 2)):
         return None
     effect = Effect.REFUSES if ours is Kind.REFUSE else Effect.DISABLES
     return _made(Sign.POSITIVE, effect, Confidence.MEDIUM,

@@ -92,7 +92,7 @@ def role_of_call(name: str) -> Role | None:
 TUNING: Final = re.compile(
     r"num_?(warps?|stages?|ctas?|threads?|splits?|waves|sms?|blocks?|regs?)|block|tile|stage|warp|thread|split|config|cfg|threshold|thresh|chunk|cta|swizzle|occupancy|unroll"
     r"|vec(_|$)|schedule|cluster_?(shape|size|m|n)|tuning|tuned|autotune|plan|heuristic|_size|size_|bytes|ratio|limit|grid|bucket|tok_per|persist|depth|pipeline|maxnreg|capacity"
-    r"|flops|bandwidth|_bw\b|peak|^[bt][mnkhdvqc]$|^[BT][MNKHDVQC]+S?$|^B_?[A-Z]$|smem|max_\w*len|workspace|perf|speed|fast_?path_min|cutoff|budget",
+    r"|flops|bandwidth|_bw\b|peak|^[bt][mnkhdvqc]$|^[BT][MNKHDVQC]+S?$|^B_?[A-Z]$|smem|max_\w*len|workspace|perf|speed|fast_?path_min|cutoff|budget|segments|max_seqs|reserve|slots|oversub|group_size|_step|segments|max_seqs|reserve|slots|waves|oversub|group_size|interval|step",
     re.IGNORECASE,
 )
 """Names of numbers that change speed, not what is done."""
@@ -101,7 +101,7 @@ SWITCH_OFF: Final = re.compile(r"disabl|skip|unsupport|not_support|avoid|broken|
 """Flags whose True leaves something out."""
 
 OTHER_HARDWARE: Final = re.compile(
-    r"tcgen05|tmem|umma|wgmma|sm_?9\dx?a?|sm_?10\dx?[af]?|sm_?11\d[af]?|hopper|gmma|fa_?3|flash_?attn?_?3|flash_?3|_fa3|fa_?4|flash_?attn_?4|flashattention_?[34]|trtllm|cutlass_?mla"
+    r"tcgen05|tmem|umma|wgmma|sm_?9\dx?a?|sm_?10\dx?[af]?|sm_?11\d[af]?|hopper|gmma|fa_?3|flash_?attn?_?v?3|flash_?3|_fa3|fa_?4|flash_?attn_?4|flash_?attention_?v?[34]|trtllm|cutlass_?mla"
     r"|deep_?gemm|flash_?mla|fmha_?sm100|blackwell_?dc|b200|gb200|b300|gb300|h100|h200|2cta|two_?cta|mnnvl|machete|tma_?gather",
     re.IGNORECASE,
 )

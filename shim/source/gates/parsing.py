@@ -38,7 +38,7 @@ def _in_scope(
             continue
         argument = node.args[0]
         name = _name(argument)
-        if name in parts and name not in cleaned and not guarded:
+        if (name in parts and name not in cleaned and not guarded) or (_without_ptx(argument) and not guarded):
             yield _gate(node, scope, path, lines, "parse-minor", f'reads the minor as a number, and "{target}a" has none')
         elif _two_digits(argument):
             yield _gate(node, scope, path, lines, "parse-two-digits", f"takes two digits of {target.sm}, which has three")
@@ -49,7 +49,7 @@ def _in_scope(
 
 def _own(scope: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(scope):
-        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield child
             yield from _own(child)
 
@@ -74,6 +74,19 @@ def _is_arch_split(node: ast.expr) -> bool:
         and isinstance(node.args[0], ast.Constant)
         and node.args[0].value == "."
         and _ARCH_NAME.fullmatch(_name(node.func.value)) is not None
+    )
+
+
+def _without_ptx(node: ast.expr) -> bool:
+    """`part.split("+")[0]`: what is left of "1a+PTX" is still no number."""
+    return (
+        isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Attribute)
+        and node.value.func.attr == "split"
+        and len(node.value.args) == 1
+        and isinstance(node.value.args[0], ast.Constant)
+        and node.value.args[0].value == "+"
     )
 
 

@@ -18,12 +18,14 @@ from shim.source.gates.forms import form_of
 from shim.source.gates.judge import Case, Judgement, judge, outcomes_of
 from shim.source.gates.model import Gate
 from shim.source.gates.names import NOT_NVIDIA_PATH
-from shim.source.gates.panel import panel
+from shim.source.gates.panel import panel, sibling
 from shim.source.gates.parsing import parsing_gates
 from shim.source.gates.tables import table_gates
 
 _LARGEST: Final = 8 << 20  # bytes; generated tables beyond that hold no code
 _LONGEST_LINE: Final = 200
+# Files that write kernels carry the architecture they write for as a parameter.
+_GENERATOR: Final = re.compile(r"generat|emit_|_library\.py|cutlass_library|codegen")
 # Every file that tests the capability or lists architectures holds one of the first, or one of the second in a test.
 _WORDS: Final = (
     b"capabilit", b"compute_cap", b"get_device_prop", b"getDeviceProp", b"device_prop", b"sm_version", b"smVersion", b"GB10",
@@ -62,7 +64,8 @@ def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability
     telling = [number for number, line in enumerate(source.split(b"\n"), 1) if _TELLING.search(line)]
     lines = source.decode("utf-8", "replace").split("\n")
     found: dict[tuple[int, str], Gate] = {}
-    for site in Flow(tree, devices, telling).sites():
+    flow = Flow(tree, devices, telling, trusts_names=_GENERATOR.search(path) is None)
+    for site in flow.sites():
         outcomes = outcomes_of(site.outcomes, site.live)
         if not _sets_apart(outcomes, devices, target):
             continue
@@ -76,6 +79,10 @@ def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability
             pair=consequences.of(site.node),
             node=site.node,
             around=f"{path} {scope} {line}",
+            knows_target=_knows(site, flow, lines, target),
+            conditional=consequences.is_conditional(site.node),
+            one_shape=consequences.fits_one_shape(site.node),
+            ladder=consequences.ladder(site.node),
         )
         judgement = judge(case)
         if judgement is not None:
@@ -84,6 +91,18 @@ def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability
     for gate in (*parsing_gates(tree, path, lines, target), *table_gates(tree, path, lines, target)):
         found.setdefault((gate.line, ""), gate)
     return tuple(gate for _, gate in sorted(found.items()))
+
+
+def _knows(site: Site, flow: Flow, lines: Sequence[str], target: ComputeCapability) -> bool:
+    """Whether the function around a test names the target, or has a twin of the same name for it."""
+    function = site.scope[-1] if site.scope else None
+    if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return False
+    twin = function.name.replace(str(sibling(target).sm), str(target.sm))
+    if twin != function.name and twin in flow.functions:
+        return True
+    named = re.compile(rf"(?<![\d.]){target.major}\.{target.minor}(?!\d)|(?<!\d){target.sm}(?!\d)|\({target.major}, ?{target.minor}\)")
+    return any(named.search(line) for line in lines[function.lineno - 1 : function.end_lineno])
 
 
 def _sets_apart(outcomes: Sequence[bool | None], devices: Sequence[ComputeCapability], target: ComputeCapability) -> bool:

@@ -21,6 +21,10 @@ _DECORATORS: Final = frozenset({"supported_compute_capability"})
 def table_gates(tree: ast.Module, path: str, lines: Sequence[str], target: ComputeCapability) -> Iterator[Gate]:
     """Gates in data."""
     for outer in _scopes(tree):
+        if isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Try, ast.If)):
+            for node in outer.body:
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
+                    yield from _assigned(node, outer, path, lines, target)
         if isinstance(outer, (ast.ClassDef, ast.Module)):
             for node in outer.body:
                 yield from _assigned(node, outer, path, lines, target)

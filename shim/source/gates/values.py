@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shim.arch import ComputeCapability
-from shim.source.gates.panel import UNKNOWN, Shapeless
+from shim.source.gates.panel import UNKNOWN, Shapeless, capability_in
 
 _LONGEST: Final = 4096  # characters or elements of a folded value; longer ones are of no capability
 
@@ -88,6 +88,8 @@ def compare(name: str, left: object, right: object) -> object:
     """One comparison on one device. `name` is the class name of the operator."""
     if left is UNKNOWN or right is UNKNOWN:
         return UNKNOWN
+    if isinstance(left, Shapeless) and isinstance(right, Shapeless):
+        return UNKNOWN  # two devices, or two ways to one
     if name in ("In", "NotIn"):
         found = _contains(right, left)
         return found if found is UNKNOWN or name == "In" else not found
@@ -219,6 +221,9 @@ def _contains(container: object, wanted: object) -> object:
         if not isinstance(wanted, str) or not wanted:
             return UNKNOWN
         return wanted.lower() in text.lower() if text else False
+    if isinstance(container, Shapeless):  # `120 in get_all_device_compute_capability()`
+        asked = isinstance(wanted, (int, tuple)) or capability_in(wanted) is not None
+        return compare("Eq", container, wanted) if asked and capability_in(wanted) is not None else UNKNOWN
     if isinstance(container, dict):
         container = list(container)
     if not isinstance(container, (tuple, list, set, frozenset)):
