@@ -176,6 +176,8 @@ class Evaluator:
         outcomes = []
         for op, right_node in zip(node.ops, node.comparators, strict=True):
             right = self(right_node)
+            if isinstance(left, PerDevice) and isinstance(right, PerDevice):
+                return UNKNOWN  # two devices, or two ways to one
             outcomes.append(lift(_bound(values.compare, type(op).__name__), left, right))
             left = right
         return outcomes[0] if len(outcomes) == 1 else lift(_and, *outcomes)

@@ -15,7 +15,7 @@ from typing import Final
 from shim.arch import ComputeCapability
 from shim.source.gates.evaluate import Evaluator, dotted
 from shim.source.gates.names import Role
-from shim.source.gates.panel import UNKNOWN
+from shim.source.gates.panel import UNKNOWN, capability_in
 from shim.source.gates.predicates import is_predicate
 from shim.source.gates.values import PerDevice, truth
 
@@ -309,8 +309,19 @@ def _may_test(node: ast.expr) -> bool:
         return True
     if isinstance(node, ast.Call):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        return name in ("startswith", "get") or is_predicate(name)
+        return name in ("startswith", "get") or is_predicate(name) or any(map(_is_literal_capability, node.args))
     return isinstance(node, ast.Subscript)
+
+
+def _is_literal_capability(node: ast.expr) -> bool:
+    """An argument such as 120 or ["120", "121"], which a helper of the file compares with."""
+    if isinstance(node, (ast.List, ast.Tuple, ast.Set)) and node.elts:
+        return all(map(_is_literal_capability, node.elts)) or capability_in(_constants(node)) is not None
+    return isinstance(node, ast.Constant) and capability_in(node.value) is not None
+
+
+def _constants(node: ast.List | ast.Tuple | ast.Set) -> object:
+    return tuple(part.value if isinstance(part, ast.Constant) else None for part in node.elts)
 
 
 def _where(test: object, live: Live, *, wanted: bool) -> Live:

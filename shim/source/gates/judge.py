@@ -93,7 +93,7 @@ def _differs(case: Case, mine: bool) -> Judgement:
         return _made(Sign.EXACT, Effect.NONE, Confidence.MEDIUM, f"{me} is dealt with in the same place")
     if case.one_shape:
         return _made(Sign.NEUTRAL, Effect.TUNES, Confidence.MEDIUM, f"a path tuned on {like} for one model's sizes")
-    if {ours, theirs} <= {Kind.TUNE, Kind.EMPTY, Kind.LOG} and Kind.TUNE in (ours, theirs):
+    if ours is not Kind.REFUSE and (theirs is Kind.TUNE or {ours, theirs} == {Kind.TUNE, Kind.EMPTY}):
         return _made(Sign.NEUTRAL, Effect.TUNES, Confidence.MEDIUM, f"numbers tuned for {like} are not used on {me}")
     if ours is Kind.REFUSE:
         return _made(Sign.POSITIVE, Effect.REFUSES, Confidence.HIGH, f"allows {like} and refuses {me}")
@@ -119,7 +119,9 @@ def _shut_out(case: Case, mine: bool) -> Judgement | None:
         return None
     if not any(is_generic(device) for device in others) or OTHER_HARDWARE.search(case.around):
         return _other_generation(case, others)
-    is_bound = isinstance(case.node, ast.Compare) and len(case.node.ops) == 1 and not isinstance(case.node.ops[0], _EQUALS)
+    is_bound = not isinstance(case.node, ast.Compare) or (
+        len(case.node.ops) == 1 and not isinstance(case.node.ops[0], _EQUALS)
+    )
     if case.conditional or (ours is Kind.DISABLE and (is_bound or len({device.major for device in others}) < 2)):
         return None
     effect = Effect.REFUSES if ours is Kind.REFUSE else Effect.DISABLES

@@ -28,7 +28,7 @@ _LONGEST_LINE: Final = 200
 _GENERATOR: Final = re.compile(r"generat|emit_|_library\.py|cutlass_library|codegen")
 # Every file that tests the capability or lists architectures holds one of the first, or one of the second in a test.
 _WORDS: Final = (
-    b"capabilit", b"compute_cap", b"get_device_prop", b"getDeviceProp", b"device_prop", b"sm_version", b"smVersion", b"GB10",
+    b"capabilit", b"CAPABILIT", b"compute_cap", b"get_device_prop", b"getDeviceProp", b"device_prop", b"sm_version", b"smVersion", b"GB10",
     b"cuda_arch", b"gpu_arch", b"admissible_arch", b"supported_arch", b"SUPPORTED_ARCH", b"CUDA_ARCH", b"_cc ", b"cc_", b"device_name", b"get_sm", b"sm_arch",
 )  # fmt: skip
 _TESTS: Final = re.compile(
