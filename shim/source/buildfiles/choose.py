@@ -1,8 +1,8 @@
 """Which files of a package are looked at: what takes part in a build or in a run, not tests and copies of others' code.
 
 Left out are: folders of tests, benchmarks, examples, documentation and continuous integration; files of tests by name;
-folders for other makers' devices; a setup.py below the one that is built; and whole copies of CUTLASS, Composable
-Kernel, googletest and pybind11, told by a header that only such a copy holds.
+folders for other makers' devices; a setup.py below the one that is built; and copies of CUTLASS, Composable Kernel
+and googletest, told by a header that only such a copy holds.
 """
 
 from __future__ import annotations
@@ -24,30 +24,39 @@ _FOLDERS: Final = re.compile(
     re.IGNORECASE,
 )
 _OTHER_MAKERS: Final = re.compile(r"(^|/)(klxpu|xpu|npu|mps|hpu|supa|sdaa|mlu|musa|rocm|hip|amd)/")
-_FILES: Final = re.compile(r"(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
-_COPY_MARKS: Final = (
-    "include/cutlass/cutlass.h",
-    "include/ck/ck.hpp",
-    "googletest/include/gtest/gtest.h",
-    "include/pybind11/pybind11.h",
-)
+_FILES: Final = re.compile(r"(^|/)((test|benchmark|bench)_[^/]*|[^/]*_test|conftest|benchmark)\.py$")
+_COPY_MARKS: Final = {  # header -> what the folder of a whole copy is called
+    "include/cutlass/cutlass.h": "cutlass",
+    "include/ck/ck.hpp": "composable_kernel",
+    "googletest/include/gtest/gtest.h": "googletest",
+}
 _CMAKE: Final = re.compile(r"(^|/)CMakeLists\.txt$|\.cmake(\.in)?$")
 _TEXT: Final = re.compile(
     r"(^|/)(Makefile|makefile|GNUmakefile|pyproject\.toml|setup\.cfg|meson\.build|Dockerfile)$|\.(mk|sh)$"
 )
+_STARTS: Final = ("setup.py", "pyproject.toml", "CMakeLists.txt")
 _DEVICE: Final = re.compile(r"\.(cu|cuh)$")
 
 
 class Choice:
-    """Judges file names of one tree."""
+    """Judges file names of one tree.
+
+    Attributes:
+        root: folder of its setup.py or pyproject.toml. is_source: something in it can be built.
+    """
 
     def __init__(self, names: Collection[str]) -> None:
-        marks = [name.removesuffix(mark) for mark in _COPY_MARKS for name in names if name.endswith(f"/{mark}")]
-        self._copies = tuple(mark for mark in dict.fromkeys(marks) if mark)
+        self._copies = tuple(
+            _copy(name, mark, project)
+            for mark, project in _COPY_MARKS.items()
+            for name in names
+            if name.endswith(f"/{mark}")
+        )
         # The folder that an sdist unpacks to may itself be called "test".
         tops = {name.partition("/")[0] for name in names}
         self._top = len(tops.pop()) if len(tops) == 1 and all("/" in name for name in names) else 0
         self.root = root_of(names)
+        self.is_source = any(name.rpartition("/")[2] in _STARTS for name in names)
         self._scripts = {name for name in names if name.endswith("/setup.py")}
 
     def takes(self, name: str) -> bool:
@@ -70,9 +79,20 @@ class Choice:
         return _CMAKE.search(name) is not None or _TEXT.search(name) is not None
 
     @staticmethod
+    def is_cmake(name: str) -> bool:
+        """CMake code."""
+        return _CMAKE.search(name) is not None
+
+    @staticmethod
     def is_cuda(name: str) -> bool:
         """CUDA source or header."""
         return _DEVICE.search(name) is not None
+
+
+def _copy(name: str, mark: str, project: str) -> str:
+    """Prefix of a copy: all of its folder, or only its headers where they stand among those of others."""
+    folder = name.removesuffix(mark)
+    return folder if folder.rstrip("/").rpartition("/")[2] == project else name.rpartition("/")[0] + "/"
 
 
 def root_of(names: Collection[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from shim.source.buildfiles.archs import read_list
-from shim.source.buildfiles.conditions import env_read
+from shim.source.buildfiles.conditions import CUDA, env_read
 from shim.source.buildfiles.model import Quirk
 from shim.source.buildfiles.python_walk import Place, mention
 from shim.source.buildfiles.spans import Text
@@ -18,6 +18,7 @@ DROPS_MINOR: Final = "arch-parser-drops-minor"
 NO_SUFFIX: Final = "arch-parser-no-suffix"
 BY_NAME: Final = "arch-by-name"
 CLEARED: Final = "arch-list-cleared"
+CUDA_MAJORS: Final = "cuda-major-table"
 _SPLIT: Final = re.compile(r"split\(['\"]\.['\"]\)")
 _PART: Final = re.compile(r"\b(cc|arch|cap|minor|compute_cap|sm)\w*", re.IGNORECASE)
 
@@ -29,6 +30,7 @@ def quirks(found: Sequence[Place], text: Text, path: str) -> Iterator[Quirk]:
         form = _form(place)
         if form:
             yield _quirk(form, place, text, path)
+    yield from _cuda_majors(found, text, path)
     # One test alone may be about anything; a ladder of them is a list of the architectures that are known.
     named = {str(value) for place in branches for value in _constants(place.node)}
     if len(named) > 1 and branches:
@@ -36,6 +38,21 @@ def quirks(found: Sequence[Place], text: Text, path: str) -> Iterator[Quirk]:
         yield _quirk(
             BY_NAME, branches[-1], text, path, ";".join(sorted(archs, key=lambda name: int(name.rstrip("af"))))
         )
+
+
+def _cuda_majors(found: Sequence[Place], text: Text, path: str) -> Iterator[Quirk]:
+    """A table by CUDA majors that ends before CUDA 13, and a test of membership in it."""
+    tested = {
+        ast.unparse(node.comparators[0])
+        for place in found
+        if isinstance(node := place.node, ast.Compare) and isinstance(node.ops[0], ast.In)
+    }
+    for place in found:
+        match place.node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict(keys=keys)) if "cuda" in name.lower():
+                majors = [key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, int)]
+                if len(majors) == len(keys) > 1 and min(majors) >= 9 and max(majors) < CUDA[0] and name in tested:
+                    yield _quirk(CUDA_MAJORS, place, text, path, ";".join(map(str, majors)))
 
 
 def _quirk(form: str, place: Place, text: Text, path: str, detail: str = "") -> Quirk:
@@ -66,7 +83,9 @@ def _form(place: Place) -> str:
 def _is_arch_part(argument: ast.expr, place: Place) -> bool:
     """`int(minor)` where the function takes an architecture list of the user apart."""
     text = ast.unparse(argument)
-    if not _PART.match(text) or text.endswith("[0]") or not isinstance(argument, ast.Name | ast.Subscript | ast.Call):
+    if not isinstance(argument, ast.Name | ast.Subscript | ast.Call):
+        return False
+    if not _PART.match(text) or re.fullmatch(r"\w+\[0\]", text):
         return False
     around = _function(place)
     return re.search(r"CUDA_ARCH|COMPUTE_CAP|cuda_arch_list|Invalid architecture", around) is not None and bool(

@@ -6,8 +6,10 @@ nvcc 13.0 lists (7.5 and newer), torch's own `#error` for C++17 from 2.12 on, an
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from shim.arch import ComputeCapability
@@ -34,7 +36,11 @@ _CLOSED: Final = ("support", "allow", "valid", "known", "admissible")  # names o
 
 def find_build_gates(source: bytes, path: str, target: ComputeCapability) -> tuple[Gate, ...]:
     """Gates of one build file, by line. A file that is none, or that cannot be understood, has none."""
-    facts = facts_of(source, path)
+    return gates_of(facts_of(source, path), source, target)
+
+
+def gates_of(facts: FileFacts, source: bytes, target: ComputeCapability) -> tuple[Gate, ...]:
+    """Gates of a file whose facts are known."""
     found = [*_arch_gates(facts, target), *_other_gates(facts, target)]
     broken = {gate.line for gate in found if gate.effect is Effect.BREAKS_BUILD}
     found = [gate for gate in found if gate.effect is not Effect.DROPS or gate.line not in broken]
@@ -78,7 +84,8 @@ def header_gates(removed: Iterable[RemovedHeader]) -> Iterator[Gate]:
 def _arch_gates(facts: FileFacts, target: ComputeCapability) -> Iterator[Gate]:
     groups: dict[tuple[str, ...], list[ArchMention]] = defaultdict(list)
     for mention in facts.archs:
-        if mention.reached is not False:
+        # A list in a module that builds nothing is a table of the running program (`find_python_gates` has those).
+        if mention.reached is not False and (mention.kind is not MentionKind.LIST or facts.builds):
             groups[_group(mention)].append(mention)
     for mentions in groups.values():
         yield from _retired(mentions)
@@ -130,7 +137,12 @@ def _coverage(mentions: Sequence[ArchMention], target: ComputeCapability) -> Ite
             words = f"knows {shown}: a build that names {target} is refused or gets nothing"
             yield _gate(last, "arch-list-closed", Effect.DROPS, Confidence.MEDIUM, words)
         return
-    match cover(sass, virtual, target):
+    coverage = cover(sass, virtual, target)
+    if coverage is not Coverage.SASS and _made_for_others(last.path, named, target):
+        words = f"compiles for {shown}: kernels of other families, {target} has no such code"
+        yield _gate(last, form, Effect.NONE, Confidence.MEDIUM, words, sign=Sign.EXACT)
+        return
+    match coverage:
         case Coverage.PTX:
             best = max(virtual, key=lambda name: int(name.rstrip("af")))
             words = (
@@ -145,6 +157,12 @@ def _coverage(mentions: Sequence[ArchMention], target: ComputeCapability) -> Ite
             yield _gate(last, form, Effect.NONE, _confidence(last), words)
 
 
+def _made_for_others(path: str, named: Sequence[str], target: ComputeCapability) -> bool:
+    """Whether a list is for single families on purpose: all its names have a suffix, or the path says which."""
+    families = {int(number) // 10 for number in re.findall(r"sm_?(\d{2,3})", path.lower())}
+    return all(name[-1] in "af" for name in named) or bool(families and target.major not in families)
+
+
 def _is_closed(variable: str) -> bool:
     return any(word in variable.lower() for word in _CLOSED)
 
@@ -155,9 +173,14 @@ def _confidence(mention: Mention) -> Confidence:
 
 def _other_gates(facts: FileFacts, target: ComputeCapability) -> Iterator[Gate]:
     for flag in facts.standards:
-        if facts.torch and flag.standard < _TORCH_STANDARD and flag.reached is not False:
+        if (
+            facts.torch
+            and not flag.path.startswith("torch/")
+            and flag.standard < _TORCH_STANDARD
+            and flag.reached is not False
+        ):
             words = f"asks for C++{flag.standard}: the headers of torch 2.12 and newer need C++20"
-            yield _gate(flag, "cxx-standard", Effect.BREAKS_BUILD, _lower(_confidence(flag), flag.text), words)
+            yield _gate(flag, "cxx-standard", Effect.BREAKS_BUILD, _lower(_confidence(flag), flag.path), words)
     for check in facts.gpu_checks:
         if check.outcome == "archs" or check.reached is False:
             continue
@@ -176,9 +199,9 @@ def _other_gates(facts: FileFacts, target: ComputeCapability) -> Iterator[Gate]:
     yield from quirk_gates(facts.quirks, target, _gate)
 
 
-def _lower(confidence: Confidence, text: str) -> Confidence:
-    """A number in CMake may be overruled by what Torch's own files set."""
-    return Confidence.MEDIUM if text.isdigit() else confidence
+def _lower(confidence: Confidence, path: str) -> Confidence:
+    """What CMake code asks for may be overruled by what Torch's own files set."""
+    return confidence if path.endswith(".py") else Confidence.MEDIUM
 
 
 def _gate(
@@ -208,6 +231,4 @@ def _with_line(gate: Gate, lines: Sequence[bytes]) -> Gate:
     """The gate with the whole line as its text."""
     if not 0 < gate.line <= len(lines):
         return gate
-    from dataclasses import replace
-
     return replace(gate, text=lines[gate.line - 1].decode("utf-8", "replace").strip()[:_LONGEST])

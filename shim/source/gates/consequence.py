@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -12,10 +12,15 @@ from typing import Final
 from shim.source.gates.names import SWITCH_OFF, TUNING, Role, role_of_name
 
 _REASON: Final = re.compile(r"support|requir|only|unsupp|not |need|incompat", re.IGNORECASE)
-_PREDICATE: Final = re.compile(r"^_*(is|can|has|should|use|uses|supports?|enable|allow|check|valid|eligible|want)|support|available|eligible|capable|allowed|enabled|compatible", re.IGNORECASE)
+_PREDICATE: Final = re.compile(
+    r"^_*(is|can|has|should|use|uses|supports?|enable|allow|check|valid|eligible|want)|support|available|eligible|capable|allowed|enabled|compatible",
+    re.IGNORECASE,
+)
 _LOG: Final = re.compile(r"log|warn|print|debug|info", re.IGNORECASE)
 _EXITS: Final = frozenset({"exit", "_exit", "skip", "fail", "abort", "skipTest"})
-_CAPABILITY_WORD: Final = re.compile(r"capab|compute_cap|^sm_?\d|_sm_?\d|^major$|^minor$|hopper|blackwell|ampere", re.IGNORECASE)
+_CAPABILITY_WORD: Final = re.compile(
+    r"capab|compute_cap|^sm_?\d|_sm_?\d|^major$|^minor$|hopper|blackwell|ampere", re.IGNORECASE
+)
 _DEEPEST: Final = 4
 _ONE_SHAPE: Final = 3
 
@@ -142,7 +147,11 @@ class Consequences:
             case ast.BoolOp():
                 return min(self.value(part) for part in node.values)
             case ast.JoinedStr():
-                return Kind.REFUSE if any(isinstance(p, ast.Constant) and _REASON.search(str(p.value)) for p in node.values) else Kind.FEATURE
+                return (
+                    Kind.REFUSE
+                    if any(isinstance(p, ast.Constant) and _REASON.search(str(p.value)) for p in node.values)
+                    else Kind.FEATURE
+                )
             case _:
                 return Kind.FEATURE
 
@@ -161,7 +170,15 @@ class Consequences:
                 return self._returns(node)
             case ast.Continue():
                 return Kind.DISABLE
-            case ast.Pass() | ast.Break() | ast.Import() | ast.ImportFrom() | ast.Global() | ast.Nonlocal() | ast.Assert():
+            case (
+                ast.Pass()
+                | ast.Break()
+                | ast.Import()
+                | ast.ImportFrom()
+                | ast.Global()
+                | ast.Nonlocal()
+                | ast.Assert()
+            ):
                 return Kind.FEATURE if isinstance(node, (ast.Import, ast.ImportFrom)) else Kind.EMPTY
             case ast.Expr():
                 return _call_kind(node.value)
@@ -178,7 +195,11 @@ class Consequences:
 
     def _sets(self, node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> Kind:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        names = [_last_name(part) for target in targets for part in (target.elts if isinstance(target, ast.Tuple) else [target])]
+        names = [
+            _last_name(part)
+            for target in targets
+            for part in (target.elts if isinstance(target, ast.Tuple) else [target])
+        ]
         if names and all(TUNING.search(name) for name in names):
             return Kind.TUNE
         kind = self.value(node.value)
@@ -198,7 +219,12 @@ class Consequences:
             return Kind.FEATURE if SWITCH_OFF.search(name) else Kind.REFUSE
         if isinstance(value, ast.Constant) and value.value is True and SWITCH_OFF.search(name):
             return Kind.DISABLE
-        if isinstance(value, ast.Tuple) and value.elts and isinstance(value.elts[0], ast.Constant) and value.elts[0].value is False:
+        if (
+            isinstance(value, ast.Tuple)
+            and value.elts
+            and isinstance(value.elts[0], ast.Constant)
+            and value.elts[0].value is False
+        ):
             return Kind.REFUSE
         return self.value(value)
 
@@ -379,8 +405,10 @@ def _is_exact_number(node: ast.expr) -> bool:
 
 
 def _is_text(node: ast.BinOp) -> bool:
-    return any(isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Constant) and isinstance(part.value, str))
-               for part in ast.walk(node))
+    return any(
+        isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Constant) and isinstance(part.value, str))
+        for part in ast.walk(node)
+    )
 
 
 def _last_name(node: ast.AST) -> str:
@@ -415,7 +443,9 @@ def _elements(kinds: Sequence[Kind], nodes: Sequence[ast.expr | None]) -> Kind:
     first = nodes[0]
     if isinstance(first, ast.Constant) and first.value is False:
         return Kind.REFUSE
-    return Kind.TUNE if set(kinds) <= {Kind.TUNE, Kind.EMPTY} or kinds.count(Kind.TUNE) * 2 > len(kinds) else Kind.FEATURE
+    return (
+        Kind.TUNE if set(kinds) <= {Kind.TUNE, Kind.EMPTY} or kinds.count(Kind.TUNE) * 2 > len(kinds) else Kind.FEATURE
+    )
 
 
 def _call_kind(node: ast.expr) -> Kind:
@@ -426,7 +456,12 @@ def _call_kind(node: ast.expr) -> Kind:
         return Kind.REFUSE
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and name in ("remove", "discard", "pop"):
         return Kind.DISABLE
-    if isinstance(node, ast.Call) and name == "append" and node.args and isinstance(node.args[0], (ast.Constant, ast.JoinedStr)):
+    if (
+        isinstance(node, ast.Call)
+        and name == "append"
+        and node.args
+        and isinstance(node.args[0], (ast.Constant, ast.JoinedStr))
+    ):
         owner = _last_name(node.func.value) if isinstance(node.func, ast.Attribute) else ""
         return Kind.REFUSE if re.search(r"reason|error|invalid|unsupport|fail", owner) else Kind.FEATURE
     owner = _last_name(node.func.value) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""

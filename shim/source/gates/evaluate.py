@@ -16,7 +16,9 @@ from shim.source.gates.values import DeviceName, PerDevice, Properties, lift, tr
 
 _DEEPEST: Final = 40
 _MOST_ELEMENTS: Final = 512
-_CONVERSIONS: Final = frozenset({"int", "str", "float", "tuple", "list", "bool", "set", "frozenset", "sorted", "max", "min"})
+_CONVERSIONS: Final = frozenset(
+    {"int", "str", "float", "tuple", "list", "bool", "set", "frozenset", "sorted", "max", "min"}
+)
 
 Summary = Callable[[ast.Call, "Evaluator"], object]
 
@@ -196,7 +198,9 @@ class Evaluator:
             return UNKNOWN
         if isinstance(node.slice, ast.Slice):
             low, high = self(node.slice.lower), self(node.slice.upper)
-            bounds = [None if part is None else value for part, value in ((node.slice.lower, low), (node.slice.upper, high))]
+            bounds = [
+                None if part is None else value for part, value in ((node.slice.lower, low), (node.slice.upper, high))
+            ]
             if any(value is UNKNOWN or isinstance(value, PerDevice) for value in bounds):
                 return UNKNOWN
             return lift(_bound(values.item), base, slice(*bounds))
@@ -216,7 +220,11 @@ class Evaluator:
     def _call(self, node: ast.Call) -> object:
         name = dotted(node.func)
         last = (name or (node.func.attr if isinstance(node.func, ast.Attribute) else "")).rpartition(".")[2]
-        if last in ("any", "all") and len(node.args) == 1 and isinstance(node.args[0], (ast.GeneratorExp, ast.ListComp)):
+        if (
+            last in ("any", "all")
+            and len(node.args) == 1
+            and isinstance(node.args[0], (ast.GeneratorExp, ast.ListComp))
+        ):
             return self._any(node.args[0], every=last == "all")
         own = self.summary(node, self)
         if own is not UNKNOWN:
@@ -233,8 +241,10 @@ class Evaluator:
         if isinstance(node.func, ast.Attribute):
             base = self(node.func.value)
             if base is not UNKNOWN:
-                found = lift(_bound(values.method), base, last, tuple(arguments)) if not _per_device(arguments) else lift(
-                    lambda one, *rest: values.method(one, last, rest), base, *arguments
+                found = (
+                    lift(_bound(values.method), base, last, tuple(arguments))
+                    if not _per_device(arguments)
+                    else lift(lambda one, *rest: values.method(one, last, rest), base, *arguments)
                 )
                 if found is not UNKNOWN:
                     return found

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import TypeVar
 
@@ -67,7 +67,7 @@ def read_facts(tree: SourceTree) -> BuildFacts:
     root = root_of(names)
     return BuildFacts(
         root=root,
-        system=_system(tree, root, files, names),
+        system=build_system(tree, root, names),
         torch=any(facts.torch for facts in files),
         requires=_requires(tree, root, names),
         archs=_sorted([one for facts in files for one in facts.archs]),
@@ -95,7 +95,8 @@ def _first(found: Sequence[Variable]) -> tuple[Variable, ...]:
     return tuple(kept.values())
 
 
-def _system(tree: SourceTree, root: str, files: Sequence[FileFacts], names: Sequence[str]) -> BuildSystem:
+def build_system(tree: SourceTree, root: str, names: Collection[str]) -> BuildSystem:
+    """What builds the project whose setup.py or pyproject.toml stands in `root`."""
     own = f"{root}/" if root else ""
     stated = (
         facts_of(_read(tree, f"{own}pyproject.toml"), "pyproject.toml").system

@@ -247,7 +247,9 @@ class _Walk:
         self.live = _either(after, self.live)
         evaluator.names = _joined(changed, evaluator.names, test)
 
-    def _assign(self, node: ast.Assign | ast.AnnAssign | ast.AugAssign, evaluator: Evaluator, live: Live) -> Iterator[Site]:
+    def _assign(
+        self, node: ast.Assign | ast.AnnAssign | ast.AugAssign, evaluator: Evaluator, live: Live
+    ) -> Iterator[Site]:
         if node.value is None:
             return
         yield from self._expression(node.value, evaluator, live)

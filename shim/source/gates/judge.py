@@ -84,8 +84,12 @@ def _differs(case: Case, mine: bool) -> Judgement:
     ours, theirs = case.pair.of(mine), case.pair.of(not mine)
     if _names_target(case, mine):
         if ours is Kind.REFUSE or (ours is Kind.DISABLE and theirs is Kind.FEATURE):
-            return _made(Sign.NEGATIVE, Effect.REFUSES if ours is Kind.REFUSE else Effect.DISABLES, Confidence.MEDIUM,
-                         f"names {me} and leaves it out")
+            return _made(
+                Sign.NEGATIVE,
+                Effect.REFUSES if ours is Kind.REFUSE else Effect.DISABLES,
+                Confidence.MEDIUM,
+                f"names {me} and leaves it out",
+            )
         return _made(Sign.EXACT, Effect.NONE, Confidence.HIGH, f"{me} has a branch of its own")
     if _TENSOR_MEMORY.search(case.around):
         return _made(Sign.EXACT, Effect.NONE, Confidence.MEDIUM, f"tensor memory, which neither {like} nor {me} has")
@@ -98,12 +102,17 @@ def _differs(case: Case, mine: bool) -> Judgement:
     if ours is Kind.REFUSE:
         return _made(Sign.POSITIVE, Effect.REFUSES, Confidence.HIGH, f"allows {like} and refuses {me}")
     if theirs in _LEFT_OUT or (theirs is Kind.EMPTY and ours is not Kind.DISABLE):
-        return _made(Sign.NEGATIVE, Effect.MISLEADS, Confidence.MEDIUM,
-                     f"keeps {like} off a path, and lets {me} take it")
+        return _made(
+            Sign.NEGATIVE, Effect.MISLEADS, Confidence.MEDIUM, f"keeps {like} off a path, and lets {me} take it"
+        )
     if {ours, theirs} <= {Kind.LOG, Kind.EMPTY}:
         return _made(Sign.NEUTRAL, Effect.NONE, Confidence.MEDIUM, f"prints something else on {me} than on {like}")
-    return _made(Sign.POSITIVE, Effect.DISABLES, Confidence.HIGH if ours is Kind.DISABLE else Confidence.MEDIUM,
-                 f"gives {like} a path that {me} does not get")
+    return _made(
+        Sign.POSITIVE,
+        Effect.DISABLES,
+        Confidence.HIGH if ours is Kind.DISABLE else Confidence.MEDIUM,
+        f"gives {like} a path that {me} does not get",
+    )
 
 
 def _shut_out(case: Case, mine: bool) -> Judgement | None:
@@ -125,13 +134,18 @@ def _shut_out(case: Case, mine: bool) -> Judgement | None:
     if case.conditional or (ours is Kind.DISABLE and (is_bound or len({device.major for device in others}) < 2)):
         return None
     effect = Effect.REFUSES if ours is Kind.REFUSE else Effect.DISABLES
-    return _made(Sign.POSITIVE, effect, Confidence.MEDIUM,
-                 f"open for {_named(others)}, closed for {case.target} and everything newer")
+    return _made(
+        Sign.POSITIVE,
+        effect,
+        Confidence.MEDIUM,
+        f"open for {_named(others)}, closed for {case.target} and everything newer",
+    )
 
 
 def _other_generation(case: Case, others: Sequence[ComputeCapability]) -> Judgement:
-    return _made(Sign.EXACT, Effect.NONE, Confidence.MEDIUM,
-                 f"code for {_named(others)} alone; {case.target} takes another path")
+    return _made(
+        Sign.EXACT, Effect.NONE, Confidence.MEDIUM, f"code for {_named(others)} alone; {case.target} takes another path"
+    )
 
 
 def _let_in(case: Case, mine: bool) -> Judgement | None:
@@ -143,8 +157,12 @@ def _let_in(case: Case, mine: bool) -> Judgement | None:
     ours = case.pair.of(mine)
     if ours is not Kind.FEATURE or not OTHER_HARDWARE.search(case.around):
         return None
-    return _made(Sign.TOO_WIDE, Effect.NONE, Confidence.LOW,
-                 f"a lower bound of 10.0 lets {case.target} in; right only if the code is not bound to tcgen05")
+    return _made(
+        Sign.TOO_WIDE,
+        Effect.NONE,
+        Confidence.LOW,
+        f"a lower bound of 10.0 lets {case.target} in; right only if the code is not bound to tcgen05",
+    )
 
 
 def _names_target(case: Case, mine: bool) -> bool:
@@ -158,7 +176,9 @@ def _names_target(case: Case, mine: bool) -> bool:
 
 
 def _reached(case: Case) -> list[tuple[ComputeCapability, bool | None]]:
-    return [(device, outcome) for device, outcome in zip(case.devices, case.outcomes, strict=True) if outcome is not None]
+    return [
+        (device, outcome) for device, outcome in zip(case.devices, case.outcomes, strict=True) if outcome is not None
+    ]
 
 
 def _named(devices: Sequence[ComputeCapability]) -> str:

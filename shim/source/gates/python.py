@@ -35,7 +35,8 @@ _TESTS: Final = re.compile(
     rb"(?<![a-zA-Z])(?:archs?|sm|cc|cap|major|sm_number)[\])]* *(?://|==|!=|>=|<=|<|>|in\b|not in\b)|\bArch\.sm_|(?:==|in|,|\() *[\"']sm_?\d\d"
 )
 _TELLING: Final = re.compile(
-    rb"capabilit|prop|major|GB10|[Cc]ompute_?[Cc]ap|(?<![a-z])(?<!cute\.)(?:cc|sm|arch|cap)s?(?![a-z])|device_name|gpu_name|\bsm_?\d\d", re.IGNORECASE
+    rb"capabilit|prop|major|GB10|[Cc]ompute_?[Cc]ap|(?<![a-z])(?<!cute\.)(?:cc|sm|arch|cap)s?(?![a-z])|device_name|gpu_name|\bsm_?\d\d",
+    re.IGNORECASE,
 )
 
 
@@ -101,15 +102,21 @@ def _knows(site: Site, flow: Flow, lines: Sequence[str], target: ComputeCapabili
     twin = function.name.replace(str(sibling(target).sm), str(target.sm))
     if twin != function.name and twin in flow.functions:
         return True
-    named = re.compile(rf"(?<![\d.]){target.major}\.{target.minor}(?!\d)|(?<!\d){target.sm}(?!\d)|\({target.major}, ?{target.minor}\)")
+    named = re.compile(
+        rf"(?<![\d.]){target.major}\.{target.minor}(?!\d)|(?<!\d){target.sm}(?!\d)|\({target.major}, ?{target.minor}\)"
+    )
     return any(named.search(line) for line in lines[function.lineno - 1 : function.end_lineno])
 
 
-def _sets_apart(outcomes: Sequence[bool | None], devices: Sequence[ComputeCapability], target: ComputeCapability) -> bool:
+def _sets_apart(
+    outcomes: Sequence[bool | None], devices: Sequence[ComputeCapability], target: ComputeCapability
+) -> bool:
     """Whether the target comes out otherwise than some device that is not much older."""
     mine = outcomes[devices.index(target)]
     return mine is not None and any(
-        outcome is not None and outcome != mine for device, outcome in zip(devices, outcomes, strict=True) if device.major >= 8
+        outcome is not None and outcome != mine
+        for device, outcome in zip(devices, outcomes, strict=True)
+        if device.major >= 8
     )
 
 

@@ -35,6 +35,9 @@ def quirk_gates(quirks: Iterable[Quirk], target: ComputeCapability, make: Make) 
             case python_quirks.CLEARED:
                 words = "takes the architecture list that the user set away"
                 yield make(quirk, quirk.form, Effect.NONE, Confidence.MEDIUM, words, sign=Sign.NEUTRAL)
+            case python_quirks.CUDA_MAJORS:
+                words = "has no entry for CUDA 13: a toolkit whose minor version is not torch's own is refused"
+                yield make(quirk, quirk.form, Effect.REFUSES, Confidence.MEDIUM, words)
             case python_quirks.BY_NAME:
                 yield make(quirk, quirk.form, *_by_name(quirk, target))
             case _:
