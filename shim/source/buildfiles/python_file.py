@@ -29,8 +29,8 @@ from shim.source.buildfiles.variables import names_archs, role_of
 _LARGEST: Final = 1 << 20  # bytes; build scripts are far smaller
 _SIGNS: Final = (b"gencode", b"cpp_extension", b"CUDA_ARCH", b"-arch=", b"gpu-architecture")
 _MORE_SIGNS: Final = (*_SIGNS, b"CUDAExtension", b"FORCE_CUDA", b"nvcc", b"ompute_cap", b"OMPUTE_CAP", b"torch.cuda")
-_BUILDS: Final = re.compile(rb"(?:^|setuptools\.)setup\(|CUDAExtension\(|BuildExtension|build_ext", re.MULTILINE)
-_MAY_BUILD: Final = (b"setup(", b"CUDAExtension(", b"BuildExtension", b"build_ext")
+_BUILDS: Final = re.compile(rb"(?:^|setuptools\.)setup\(|CUDAExtension|BuildExtension|build_ext", re.MULTILINE)
+_MAY_BUILD: Final = (b"setup(", b"CUDAExtension", b"BuildExtension", b"build_ext")
 _TORCH: Final = re.compile(rb"cpp_extension|CUDAExtension")
 _CMAKE_ARCHS: Final = re.compile(rb"-DCMAKE_CUDA_ARCHITECTURES(?::\w+)?=(?P<value>[0-9][0-9af;, a-z-]*)")
 _STANDARD: Final = re.compile(rb"(?<![\w-])(?:--?std=(?:c|gnu)\+\+|/std:c\+\+)(?P<number>\d\d)(?!\w)")

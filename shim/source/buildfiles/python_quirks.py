@@ -15,12 +15,10 @@ from shim.source.buildfiles.spans import Text
 from shim.source.buildfiles.variables import role_of
 
 DROPS_MINOR: Final = "arch-parser-drops-minor"
-NO_SUFFIX: Final = "arch-parser-no-suffix"
 BY_NAME: Final = "arch-by-name"
 CLEARED: Final = "arch-list-cleared"
 CUDA_MAJORS: Final = "cuda-major-table"
 _SPLIT: Final = re.compile(r"split\(['\"]\.['\"]\)")
-_PART: Final = re.compile(r"\b(cc|arch|cap|minor|compute_cap|sm)\w*", re.IGNORECASE)
 
 
 def quirks(found: Sequence[Place], text: Text, path: str) -> Iterator[Quirk]:
@@ -68,8 +66,6 @@ def _form(place: Place) -> str:
             return DROPS_MINOR
         case ast.JoinedStr(values=[ast.FormattedValue(), ast.Constant(value="0")]) if _SPLIT.search(_function(place)):
             return DROPS_MINOR
-        case ast.Call(func=ast.Name(id="int" | "float"), args=[argument]) if _is_arch_part(argument, place):
-            return NO_SUFFIX
         case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(value=str(name)))], value=ast.Constant(value="")):
             return CLEARED if role_of(name) == "archs" else ""
         case ast.Call(func=ast.Attribute(attr="pop"), args=[ast.Constant(value=str(name)), *_]) if (
@@ -78,19 +74,6 @@ def _form(place: Place) -> str:
             # Taken away for a moment and put back is no quirk: then the function sets it, too.
             return CLEARED if role_of(name) == "archs" and f"environ['{name}']" not in _function(place) else ""
     return ""
-
-
-def _is_arch_part(argument: ast.expr, place: Place) -> bool:
-    """`int(minor)` where the function takes an architecture list of the user apart."""
-    text = ast.unparse(argument)
-    if not isinstance(argument, ast.Name | ast.Subscript | ast.Call):
-        return False
-    if not _PART.match(text) or re.fullmatch(r"\w+\[0\]", text):
-        return False
-    around = _function(place)
-    return re.search(r"CUDA_ARCH|COMPUTE_CAP|cuda_arch_list|Invalid architecture", around) is not None and bool(
-        _SPLIT.search(around) or "float(" in around
-    )
 
 
 def _function(place: Place) -> str:

@@ -31,6 +31,7 @@ from shim.source.tree import SourceTree
 
 _LONGEST: Final = 200
 _TORCH_STANDARD: Final = 20  # C++20: cpp_extension's default, and what torch's headers ask for, from 2.12 on
+_ASIDE: Final = re.compile(r"tegra|jetson|old|deprecated|removed|legacy|exclude|skip", re.IGNORECASE)
 _CLOSED: Final = ("support", "allow", "valid", "known", "admissible")  # names of lists that refuse what is not in them
 
 
@@ -85,7 +86,8 @@ def _arch_gates(facts: FileFacts, target: ComputeCapability) -> Iterator[Gate]:
     groups: dict[tuple[str, ...], list[ArchMention]] = defaultdict(list)
     for mention in facts.archs:
         # A list in a module that builds nothing is a table of the running program (`find_python_gates` has those).
-        if mention.reached is not False and (mention.kind is not MentionKind.LIST or facts.builds):
+        table = mention.kind is MentionKind.LIST and (not facts.builds or _ASIDE.search(mention.variable))
+        if mention.reached is not False and not table:
             groups[_group(mention)].append(mention)
     for mentions in groups.values():
         yield from _retired(mentions)
@@ -173,12 +175,8 @@ def _confidence(mention: Mention) -> Confidence:
 
 def _other_gates(facts: FileFacts, target: ComputeCapability) -> Iterator[Gate]:
     for flag in facts.standards:
-        if (
-            facts.torch
-            and not flag.path.startswith("torch/")
-            and flag.standard < _TORCH_STANDARD
-            and flag.reached is not False
-        ):
+        judged = facts.torch and flag.reached is not False and not flag.path.startswith("torch/")
+        if judged and flag.standard < _TORCH_STANDARD:
             words = f"asks for C++{flag.standard}: the headers of torch 2.12 and newer need C++20"
             yield _gate(flag, "cxx-standard", Effect.BREAKS_BUILD, _lower(_confidence(flag), flag.path), words)
     for check in facts.gpu_checks:

@@ -41,7 +41,7 @@ def find_gates(tree: SourceTree, target: ComputeCapability) -> tuple[Gate, ...]:
         built = gates_of(facts[name], source, target)
         gates.extend(built)
         if choice.is_python(name):
-            known = {gate.line for gate in built}
+            known = {gate.line for gate in built if gate.changes}
             gates.extend(gate for gate in find_python_gates(source, name, target) if gate.line not in known)
     if choice.is_source:
         listed = [source for one in facts.values() for source in one.sources]

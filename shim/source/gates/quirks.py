@@ -29,9 +29,6 @@ def quirk_gates(quirks: Iterable[Quirk], target: ComputeCapability, make: Make) 
         match quirk.form:
             case python_quirks.DROPS_MINOR:
                 yield make(quirk, quirk.form, *_drops_minor(target))
-            case python_quirks.NO_SUFFIX:
-                words = f"reads {target} well, but stops at a suffix: {target}a or {target}f raises ValueError"
-                yield make(quirk, quirk.form, Effect.NONE, Confidence.MEDIUM, words, sign=Sign.NEUTRAL)
             case python_quirks.CLEARED:
                 words = "takes the architecture list that the user set away"
                 yield make(quirk, quirk.form, Effect.NONE, Confidence.MEDIUM, words, sign=Sign.NEUTRAL)
