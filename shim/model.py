@@ -189,6 +189,31 @@ class LibraryReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateNote:
+    """One gate, as a report shows it; `shim.source.gates.model` has the values of sign and effect.
+
+    Attributes:
+        path: in the package. line: from 1, 0 in compiled files, where `offset` (bytes) is set.
+        changes: the target would be treated otherwise than its equals. code: of its finding, "" where it makes none.
+        text: the source. words: what it does on the target. advice: a recipe's id, or what to do, or "".
+    """
+
+    path: str
+    line: int
+    offset: int | None
+    scope: str
+    form: str
+    sign: str
+    effect: str
+    confidence: Confidence
+    changes: bool
+    code: str
+    text: str
+    words: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WheelReport:
     """The judgement of one wheel, sdist, file, directory or installed distribution.
 
@@ -200,6 +225,7 @@ class WheelReport:
         sha256: of the file, "" when it was not computed.
         headline: the verdict in words to act on.
         timings: seconds by phase.
+        gates: None when they were not looked for.
     """
 
     subject: Subject
@@ -216,6 +242,7 @@ class WheelReport:
     libraries: tuple[LibraryReport, ...]
     findings: tuple[Finding, ...]
     timings: Mapping[str, float] = field(default_factory=dict)
+    gates: tuple[GateNote, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,11 @@ class Bar:
 @target_options
 @fetch_options
 @click.option("--kernels", is_flag=True, help="Go down to kernels: those missing or empty in the code that is chosen.")
+@click.option(
+    "--gates/--no-gates",
+    default=None,
+    help="Look for code that refuses the GPU, and for builds that leave it out. Default: in sdists and source folders.",
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--require", type=click.Choice(_GRADES), help="Exit with 1 when a verdict is below this grade.")
 @click.option("--fail-on", metavar="CODE,...", help="Exit with 1 when one of these findings is made.")
@@ -110,6 +115,7 @@ def _scan(
     platform: str | None,
     python: str | None,
     kernels: bool,
+    gates: bool | None,
     jobs: int | None,
     **limits: Any,
 ) -> Batch:
@@ -117,7 +123,7 @@ def _scan(
 
     target = read_target(device, driver_cuda)
     machine = machine_of(platform, target)
-    options = ScanOptions(target=target, machine=machine, kernels=kernels, progress=progress)
+    options = ScanOptions(target=target, machine=machine, kernels=kernels, gates=gates, progress=progress)
     where = TargetOptions(
         prefix=Path(prefix) if prefix else default_prefix(),
         machine=None if platform == "native" else machine,

@@ -20,7 +20,7 @@ from shim.scan.options import ScanOptions
 from shim.scan.sources import is_candidate
 from shim.store.folder import cache_root, private_folder
 
-RULES: Final = 1
+RULES: Final = 2
 """Goes up when the same files would get another report."""
 
 
@@ -49,7 +49,8 @@ def scan_environment(prefix: Path, options: ScanOptions, *, root: Path | None = 
         except InputError as error:
             findings.append(_unreadable(distribution, error))
             continue
-        if report.libraries or gpu_use(distribution.name) is GpuUse.BINARY:
+        gated = any(gate.changes for gate in report.gates or ())
+        if report.libraries or gated or gpu_use(distribution.name) is GpuUse.BINARY:
             packages.append(report)
     return EnvironmentReport(
         prefix=str(prefix),
@@ -112,20 +113,21 @@ class _Cache:
         except OSError:
             return None
         parts = [
-            f"{shim.__version__} {RULES} {self.options.target} {self.options.machine} {self.options.kernels}",
+            f"{shim.__version__} {RULES} {self.options.target} {self.options.machine}",
+            f"{self.options.kernels} {self.options.gates}",
             str(distribution.dist_info),
             hashlib.sha256(record).hexdigest(),
-            *_identities(distribution, owned_files(distribution)),
+            *_identities(distribution, owned_files(distribution), sources=bool(self.options.gates)),
         ]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return self.folder / f"{key}.json"
 
 
-def _identities(distribution: Distribution, files: Sequence[str]) -> list[str]:
-    """Device, inode, size and time of each file whose content a report depends on."""
+def _identities(distribution: Distribution, files: Sequence[str], *, sources: bool) -> list[str]:
+    """Device, inode, size and time of each file whose content a report depends on; `sources`: text files, too."""
     identities = []
     for name in files:
-        if is_candidate(name):
+        if sources or is_candidate(name):
             status = (distribution.site / name).stat()
             identities.append(f"{name} {status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}")
     return identities

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shim.arch import Target
+from shim.source.gates.model import Gate
 
 
 def _default_jobs() -> int:
@@ -22,6 +23,8 @@ class ScanOptions:
         target: the device and driver to judge for.
         machine: host processor to judge for ("aarch64"), None when nothing says which.
         kernels: read the names and sizes of all kernels, too.
+        gates: look for gates in source, build files and compiled code; None: in sdists and folders of sources only.
+        advise: gives the id of a recipe for a gate, or "".
         jobs: files read at once.
         progress: told what is being read, how many bytes are done and how many there are; from any thread.
     """
@@ -29,5 +32,7 @@ class ScanOptions:
     target: Target = field(default_factory=Target)
     machine: str | None = None
     kernels: bool = False
+    gates: bool | None = None
+    advise: Callable[[Gate], str] | None = None
     jobs: int = field(default_factory=_default_jobs)
     progress: Callable[[str, int, int], None] | None = None

@@ -23,6 +23,8 @@ from shim.scan.sources import Source
 from shim.scan.verdict import headline, judge
 from shim.scan.words import plural, size_text, version_text
 
+_STARTS = ("setup.py", "pyproject.toml", "CMakeLists.txt")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
@@ -71,6 +73,12 @@ def scan_package(identity: Identity, source: Source, options: ScanOptions) -> Pa
     libraries, errors = _libraries(read, source, options)
     timings["judge"] = time.perf_counter() - started - timings["read"]
     reports = [library.report for library in libraries]
+    gates = None
+    if wants_gates(identity.subject, source, options):
+        from shim.scan.gates import find_package_gates
+
+        gates = find_package_gates(source, libraries, options)
+        timings["gates"] = time.perf_counter() - started - timings["read"] - timings["judge"]
     verdict, lead = _verdict(identity, reports, source, read, options)
     machines = machines_of_tags(identity.tags) or tuple(sorted({c.machine for c in read.codes.values()} - {""}))
     floor = glibc_floor(identity.tags, reports)
@@ -80,6 +88,11 @@ def scan_package(identity: Identity, source: Source, options: ScanOptions) -> Pa
         ),
         *_findings(reports, libraries, source, identity, options, machines),
     ]
+    if gates is not None:
+        from shim.scan.gate_words import gate_findings, headline_with_gates
+
+        findings.extend(gate_findings(gates))
+        lead = headline_with_gates(lead, identity.subject, verdict, gates)
     report = WheelReport(
         subject=identity.subject,
         name=identity.name,
@@ -94,9 +107,19 @@ def scan_package(identity: Identity, source: Source, options: ScanOptions) -> Pa
         cuda=linked_cuda(reports),
         libraries=tuple(reports),
         findings=tuple(findings),
+        gates=gates,
         timings={phase: round(seconds, 4) for phase, seconds in timings.items()},
     )
     return PackageScan(report=report, libraries=tuple(libraries), errors=(*read.errors, *errors))
+
+
+def wants_gates(subject: Subject, source: Source, options: ScanOptions) -> bool:
+    """Sources are searched for gates unless that is forbidden; what is installed or to be installed, when asked."""
+    if options.gates is not None:
+        return options.gates and subject is not Subject.FILE
+    if subject is Subject.SDIST:
+        return True
+    return subject is Subject.DIRECTORY and any(file.path.rpartition("/")[2] in _STARTS for file in source.files)
 
 
 def _libraries(read: CodeRead, source: Source, options: ScanOptions) -> tuple[list[LibraryScan], list[InputError]]:

@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from shim.arch import Grade
+from shim.cli.render.gates import print_gates
 from shim.cli.render.kernels import kernel_lines
 from shim.model import EnvironmentReport, Finding, Fit, LibraryReport, Severity, WheelReport
+from shim.scan.codes import GATE_CODES
 from shim.scan.verdict import short_names
 from shim.scan.words import listing, plural, size_text, span_text
 
@@ -59,7 +61,9 @@ def _print_report(console: Console, report: WheelReport) -> None:
         console.print(_table(report, console.width) if console.width >= _WIDE else _stack(report))
         console.print(Text(_total(report), style="dim"))
     for finding in report.findings:
-        console.print(_finding(finding))
+        if finding.code not in GATE_CODES:
+            console.print(_finding(finding))
+    print_gates(console, report)
     for line in kernel_lines(report.libraries):
         console.print(Text(line))
 

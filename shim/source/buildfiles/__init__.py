@@ -1,0 +1,1 @@
+"""Build files read as facts: setup.py, CMake, Makefiles and their like. Nothing of a package is run."""
