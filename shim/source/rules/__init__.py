@@ -1,0 +1,76 @@
+"""Generic rules: what makes CUDA packages fail to build for a newer GPU, and works without a recipe.
+
+Pure: a rule turns the bytes of a file into other bytes, or names a variable for the build. docs/rebuild.md has the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shim.source.edits import FileEdit
+from shim.source.rules import (
+    arch_variables,
+    cuda13_headers,
+    cxx_standard,
+    force_switches,
+    missing_arch,
+    no_ptx,
+    retired_arch,
+)
+from shim.source.rules.env_reads import env_reads
+from shim.source.rules.files import build_files, cuda_files, read_small, uses_torch
+from shim.source.rules.model import BuildSetting, RuleContext, known_to
+from shim.source.tree import SourceTree
+
+__all__ = ["RULES", "BuildSetting", "RuleContext", "apply_rules", "build_settings", "known_to", "uses_torch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A generic rule. files: which files it reads. edit: (path, bytes, context) -> bytes, the same when it does not fit."""
+
+    code: str
+    files: Callable[[SourceTree], tuple[str, ...]]
+    edit: Callable[[str, bytes, RuleContext], bytes]
+
+
+RULES: Final = (
+    Rule(code=retired_arch.CODE, files=build_files, edit=retired_arch.edit),
+    Rule(code=missing_arch.CODE, files=build_files, edit=missing_arch.edit),
+    Rule(code=cxx_standard.CODE, files=build_files, edit=cxx_standard.edit),
+    Rule(code=cuda13_headers.CODE, files=cuda_files, edit=cuda13_headers.edit),
+)
+
+
+def apply_rules(tree: SourceTree, context: RuleContext) -> tuple[FileEdit, ...]:
+    """Edits in the order in which they are to be made: a later one starts from what an earlier one made of the file."""
+    current: dict[str, bytes] = {}
+    edits = []
+    if context.torch is not None and not uses_torch(tree):
+        context = replace(context, torch=None)
+    for rule in RULES:
+        for path in rule.files(tree):
+            before = current[path] if path in current else read_small(tree, path)
+            after = rule.edit(path, before, context)
+            if after != before:
+                edits.append(FileEdit(path=path, before=before, after=after, origin=rule.code))
+                current[path] = after
+    return tuple(edits)
+
+
+def build_settings(tree: SourceTree, context: RuleContext) -> tuple[BuildSetting, ...]:
+    """Variables for the build: torch's and CMake's own lists, the project's lists, switches, PTX."""
+    reads = env_reads(tree)
+    why = "torch builds for the architectures of this list"
+    general = [
+        BuildSetting(name="TORCH_CUDA_ARCH_LIST", value=context.torch_list, origin=missing_arch.CODE, why=why),
+        BuildSetting(name="CUDAARCHS", value=context.cmake_list, origin=missing_arch.CODE, why="CMake's own default"),
+    ]
+    return (
+        *general,
+        *arch_variables.settings(tree, reads, context),
+        *force_switches.settings(reads),
+        *no_ptx.settings(context),
+    )
