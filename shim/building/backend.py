@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from shim.building import launcher
 from shim.building.diagnosis import Diagnosis, diagnose
@@ -17,6 +18,8 @@ from shim.process import ToolTimeoutError, run
 
 if TYPE_CHECKING:
     from build import ProjectBuilder
+
+Answer = TypeVar("Answer")
 
 LOG_HEAD: Final = 24 << 20
 LOG_TAIL: Final = 8 << 20
@@ -51,7 +54,7 @@ class BackendRun:
     cancel: Event | None = None
     cpu_seconds: float = field(default=0.0)
 
-    def call(self, command: Sequence[str], cwd: str | None = None, extra: Mapping[str, str] | None = None) -> None:
+    def call(self, command: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
         """Run one program under the limits. Raises BuildError."""
         # The last word of a hook's command is the folder that its answer goes to.
         folders = [*map(str, self.writable), *([command[-1]] if command[-1].startswith("/") else [])]
@@ -70,7 +73,7 @@ class BackendRun:
             done = run(
                 words,
                 cwd=Path(cwd) if cwd else self.source,
-                env={**self.environ, **(extra or {})},
+                env={**self.environ, **(extra_environ or {})},
                 timeout=self.timeout,
                 cancel=self.cancel,
             )
@@ -126,11 +129,13 @@ def build_wheel(backend_run: BackendRun, folder: Path) -> Path:
     return Path(_call(lambda: builder(backend_run).build("wheel", str(folder))))
 
 
-def _call(work):  # type: ignore[no-untyped-def]
+def _call(work: Callable[[], Answer]) -> Answer:
     from build import BuildBackendException, BuildException
 
     try:
-        return work()
+        # The backend's warnings are for the package's authors; they are in the log.
+        with warnings.catch_warnings(action="ignore"):
+            return work()
     except (BuildBackendException, BuildException) as error:
         inner = getattr(error, "exception", None)
         if isinstance(inner, ToolError):

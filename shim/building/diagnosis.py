@@ -71,6 +71,11 @@ _FIRST: Final[tuple[tuple[str, re.Pattern[str], _Hint], ...]] = (
     ("nvcc-error", re.compile(r"\S+\(\d+\): (?:catastrophic )?error\b.*"), _says("")),
     ("cxx-error", re.compile(r"\S+:\d+:\d+: (?:fatal )?error: .*"), _says("")),
     ("link-error", re.compile(r".*(?:ld: cannot find|undefined reference to|collect2: error).*"), _says("")),
+    (
+        "cython",
+        re.compile(r"\S+\.p(?:yx|xd|xi):\d+:\d+: .*"),
+        _says("a package it cimports may be missing (--with NAME), or it is for an older Cython (--with 'cython<3')"),
+    ),
     ("cmake-error", re.compile(r"CMake Error.*"), _says("")),
     ("missing-module", re.compile(r"ModuleNotFoundError: No module named ['\"]([\w.]+)['\"].*"), _module_hint),
     ("write-refused", re.compile(r".*(?:Permission denied|Read-only file system).*"), _says(

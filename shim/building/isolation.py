@@ -75,7 +75,8 @@ def make_environment(plan: IsolationPlan, python: BuildPython, folder: Path, env
         return python.executable
     program = folder / "bin" / "python"
     marker = folder / "ready"
-    if marker.exists():
+    wish = "\n".join([plan.kind, str(python.executable), *map(str, plan.install)])
+    if marker.exists() and marker.read_text(encoding="utf-8") == wish:
         return program
     if plan.install and is_offline():
         wanted = ", ".join(map(str, plan.install))
@@ -96,7 +97,7 @@ def make_environment(plan: IsolationPlan, python: BuildPython, folder: Path, env
     if plan.kind is Isolation.LAYERED:
         site = next((folder / "lib").glob("python*/site-packages"))
         (site / "shim-layer.pth").write_text("\n".join(map(str, python.sites)) + "\n", encoding="utf-8")
-    marker.touch()
+    marker.write_text(wish, encoding="utf-8")
     return program
 
 

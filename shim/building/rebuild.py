@@ -26,7 +26,7 @@ from shim.building.result import check_wheel
 from shim.building.session import Surroundings, session, surround
 from shim.building.source import Source, bring, find_source
 from shim.building.work import WorkFolder, work_folder
-from shim.errors import ToolError
+from shim.errors import ToolError, UsageError
 from shim.source.rules import uses_torch
 from shim.source.tree import FolderTree
 from shim.store import make_key
@@ -43,6 +43,8 @@ def rebuild(request: RebuildRequest, watcher: Watcher | None = None) -> RebuildR
         ShimError: see docs/rebuild.md for each kind; a failed build is a BuildError with its first error.
     """
     watcher = watcher or Silent()
+    if request.as_is and not request.dry_run:
+        raise UsageError("--as-is only tells what would be built", hint="pass --dry-run, too, or leave it out")
     started = time.monotonic()
     if not request.dry_run:
         check_machine(request.machine)
@@ -60,7 +62,7 @@ def rebuild(request: RebuildRequest, watcher: Watcher | None = None) -> RebuildR
         asked: dict[str, None] = {}
         watcher.phase("probe", 0)
         probe = _probe(around, asked)
-        mode = _mode(prepared, probe)
+        mode = Mode.DROP_ONLY if request.as_is else _mode(prepared, probe)
         result = RebuildResult(
             outcome=RebuildOutcome.PLANNED if _reaches(prepared, probe, mode) else RebuildOutcome.SHORT,
             prepared=prepared,
