@@ -69,6 +69,7 @@ def write_draft(wanted: DraftRequest, draft: Path, watcher: Watcher) -> WrittenW
         },
         mode=wanted.mode,
         late=late,
+        read_back=False,  # verify_written does
         progress=watcher.done,
     )
 

@@ -14,23 +14,10 @@ from shim.building.strategy import Strategy, choose
 from shim.building.suffix import suffix_signs
 from shim.errors import InputError, PlanError
 from shim.source.edits import FileEdit
+from shim.source.overlay import EditedTree
 from shim.source.rules import BuildSetting, RuleContext, apply_rules, build_settings, known_to
 from shim.source.rules.files import cuda_files
 from shim.source.tree import FolderTree, SourceTree
-
-
-class EditedTree:
-    """A tree as it will be after some edits."""
-
-    def __init__(self, tree: SourceTree, edits: Sequence[FileEdit]) -> None:
-        self._tree = tree
-        self._after = {edit.path: edit.after for edit in edits}
-
-    def names(self) -> list[str]:
-        return sorted({*self._tree.names(), *self._after})
-
-    def read(self, name: str) -> bytes:
-        return self._after[name] if name in self._after else self._tree.read(name)
 
 
 def prepare(
@@ -71,9 +58,10 @@ def prepare(
         target=request.target,
         plan=plan,
         roots=request.recipe_roots,
+        chosen=request.recipes,
     )
     context = RuleContext(arch=plan.arch, ptx=plan.ptx, toolkit=toolkit, known=known_to(toolkit), torch=torch)
-    edited = EditedTree(tree, work.edits)
+    edited = EditedTree(tree, {}).with_edits(work.edits)
     return Preparation(
         metadata=metadata,
         plan=plan,

@@ -104,7 +104,7 @@ def _key(request: RebuildRequest, source: Source, python: BuildPython, nvcc: Too
         *("rebuild-1", __version__, source.sha256, str(request.target.device), str(request.strategy)),
         *(",".join(map(str, request.with_ptx)), str(python.executable), "{}.{}.{}".format(*python.version)),
         *(python.packages.get("torch", ""), nvcc.banner, str(request.as_is), repr(sorted(request.settings.items()))),
-        *(repr(request.requirements), ",".join(map(str, request.recipe_roots))),
+        *(repr(request.requirements), ",".join(map(str, request.recipe_roots)), ",".join(request.recipes)),
     ]
     return make_key(*parts)[:24]
 

@@ -33,6 +33,7 @@ class RebuildRequest:
     settings: variables of the user's own; they win over those of rules and recipes.
     pass_env: names of present variables that the build may see.
     requirements: further build requirements.
+    recipe_roots: folders with further recipes. recipes: ids of opt-in ones that are asked for.
     network: the build may use the network.
     as_is: no rule and no recipe is applied.
     again: do not go on with what an earlier run left.
@@ -51,6 +52,7 @@ class RebuildRequest:
     pass_env: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
     recipe_roots: tuple[Path, ...] = ()
+    recipes: tuple[str, ...] = ()
     jobs: int | None = None
     timeout: float = TIMEOUT
     network: bool = False

@@ -42,6 +42,7 @@ _SHORT = 1
 @click.option("--with", "requirements", metavar="REQ", multiple=True, help="A further build requirement.")
 @click.option("--recipes", "recipe_roots", metavar="DIR", multiple=True, type=click.Path(path_type=Path),
               help="A folder with further recipes.")
+@click.option("--recipe", "recipes", metavar="ID", multiple=True, help="Apply this opt-in recipe, too.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Compilers at once; default: by cores and memory.")
 @click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Stop the build after so long.")
 @click.option("--allow-network", "network", is_flag=True, help="Let the build use the network.")
@@ -93,6 +94,7 @@ def _request(
     pass_env: tuple[str, ...],
     requirements: tuple[str, ...],
     recipe_roots: tuple[Path, ...],
+    recipes: tuple[str, ...],
     jobs: int | None,
     timeout: float | None,
     network: bool,
@@ -121,6 +123,7 @@ def _request(
         pass_env=pass_env,
         requirements=requirements,
         recipe_roots=recipe_roots,
+        recipes=recipes,
         jobs=jobs,
         timeout=TIMEOUT if timeout is None else timeout,
         network=network,
