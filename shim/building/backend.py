@@ -54,12 +54,12 @@ class BackendRun:
     cancel: Event | None = None
     cpu_seconds: float = field(default=0.0)
 
-    def call(self, command: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
+    def call(self, cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
         """Run one program under the limits. Raises BuildError."""
         # The last word of a hook's command is the folder that its answer goes to.
-        folders = [*map(str, self.writable), *([command[-1]] if command[-1].startswith("/") else [])]
+        folders = [*map(str, self.writable), *([cmd[-1]] if cmd[-1].startswith("/") else [])]
         config = {
-            "argv": list(command),
+            "argv": list(cmd),
             "writable": folders,
             "port": self.port,
             "log": str(self.log),
@@ -111,9 +111,7 @@ def builder(backend_run: BackendRun) -> ProjectBuilder:
     except ImportError as error:
         raise ToolError("rebuilding needs the package `build`", hint="pip install 'sm121-shim[rebuild]'") from error
     try:
-        return ProjectBuilder(
-            backend_run.source, python_executable=str(backend_run.program), runner=backend_run.call
-        )
+        return ProjectBuilder(backend_run.source, python_executable=str(backend_run.program), runner=backend_run.call)
     except BuildException as error:
         raise ToolError(f"{backend_run.source}: {error}") from error
 

@@ -49,7 +49,9 @@ def configure(backend: BackendRun, folder: Path) -> tuple[UnitFlags, ...]:
 def _unit(entry: dict[str, str], root: Path) -> UnitFlags:
     words = entry.get("command") or " ".join(entry.get("arguments", []))
     asked = dict.fromkeys(code for found in _PAIR.findall(words) for code in found.split(","))
-    asked |= dict.fromkeys(re.findall(r"(?:-arch|--gpu-architecture)[= ]((?:sm|compute)_\w+|native|all|all-major)\b", words))
+    asked |= dict.fromkeys(
+        re.findall(r"(?:-arch|--gpu-architecture)[= ]((?:sm|compute)_\w+|native|all|all-major)\b", words)
+    )
     standard = re.findall(r"--?std[= ](\S+)", words)
     source = Path(entry["file"])
     name = source.relative_to(root) if source.is_relative_to(root) else source

@@ -66,8 +66,11 @@ _FIRST: Final[tuple[tuple[str, re.Pattern[str], _Hint], ...]] = (
     ("cxx-standard", re.compile(r".*#error.*C\+\+(?:17|20).*"), _says("the build names an older C++ standard")),
     ("missing-header", re.compile(r".*fatal error: (\S+): No such file or directory"), _header_hint),
     ("ptxas", re.compile(r"ptxas (?:fatal|error|.*; (?:error|fatal)).*"), _says("try --strategy sm80")),
-    ("out-of-memory", re.compile(r".*(?:Cannot allocate memory|std::bad_alloc|Killed signal|out of memory).*"), _says(
-        "fewer compilers at once: --jobs 1")),
+    (
+        "out-of-memory",
+        re.compile(r".*(?:Cannot allocate memory|std::bad_alloc|Killed signal|out of memory).*"),
+        _says("fewer compilers at once: --jobs 1"),
+    ),
     ("nvcc-error", re.compile(r"\S+\(\d+\): (?:catastrophic )?error\b.*"), _says("")),
     ("cxx-error", re.compile(r"\S+:\d+:\d+: (?:fatal )?error: .*"), _says("")),
     ("link-error", re.compile(r".*(?:ld: cannot find|undefined reference to|collect2: error).*"), _says("")),
@@ -78,8 +81,11 @@ _FIRST: Final[tuple[tuple[str, re.Pattern[str], _Hint], ...]] = (
     ),
     ("cmake-error", re.compile(r"CMake Error.*"), _says("")),
     ("missing-module", re.compile(r"ModuleNotFoundError: No module named ['\"]([\w.]+)['\"].*"), _module_hint),
-    ("write-refused", re.compile(r".*(?:Permission denied|Read-only file system).*"), _says(
-        "a build may write below its work folder only")),
+    (
+        "write-refused",
+        re.compile(r".*(?:Permission denied|Read-only file system).*"),
+        _says("a build may write below its work folder only"),
+    ),
     ("disk-full", re.compile(r".*No space left on device.*"), _says("free some space; the work folder is kept")),
 )
 _TRACE: Final = re.compile(r"(?:[A-Za-z_][\w.]*\.)?\w*(?:Error|Exception|Exit|Interrupt)\b(?:: .*)?")

@@ -36,9 +36,7 @@ def effort_of(tree: SourceTree, *, archs: int = 1) -> Effort:
     """Estimate from the number of .cu files, and whether they see torch's headers. Templates can cost far more."""
     units, torch = len(translation_units(tree)), uses_torch(tree)
     low, high = _TORCH if torch else _PLAIN
-    return Effort(
-        units=units, torch=torch, low=_BASE[0] + low * units * archs, high=_BASE[1] + high * units * archs
-    )
+    return Effort(units=units, torch=torch, low=_BASE[0] + low * units * archs, high=_BASE[1] + high * units * archs)
 
 
 def _span(low: float, high: float) -> str:

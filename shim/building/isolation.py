@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -63,6 +63,12 @@ def plan_isolation(requirements: Sequence[Requirement], python: BuildPython, *, 
     return IsolationPlan(kind=kind, install=wanted, why=f"built against {', '.join(bound)} of {python.prefix}")
 
 
+def extended(plan: IsolationPlan, further: Sequence[Requirement]) -> IsolationPlan:
+    """The same with more to install; over the user's environment that takes a layer."""
+    kind = Isolation.LAYERED if plan.kind is Isolation.OWN else plan.kind
+    return replace(plan, kind=kind, install=(*plan.install, *further))
+
+
 def make_environment(plan: IsolationPlan, python: BuildPython, folder: Path, environ: Mapping[str, str]) -> Path:
     """Make what the plan says in `folder` and return the Python to build with.
 
@@ -90,7 +96,7 @@ def make_environment(plan: IsolationPlan, python: BuildPython, folder: Path, env
     if plan.install:
         texts = [str(requirement) for requirement in plan.install]
         if uv is not None:
-            command = [uv, "pip", "install", "--quiet", "--python", program, *texts]
+            command: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", program, *texts]
         else:
             command = [program, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *texts]
         run(command, env=environ, timeout=_SECONDS).check()

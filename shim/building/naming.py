@@ -12,8 +12,8 @@ from shim.building.strategy import ArchPlan
 from shim.wheels.archive import WheelArchive
 from shim.wheels.deflate import DeflateMode
 from shim.wheels.limits import Limits
-from shim.wheels.name import parse_wheel_name, patched_build
 from shim.wheels.metadata import with_build
+from shim.wheels.name import parse_wheel_name, patched_build
 from shim.wheels.writer import write_wheel
 
 FILE: Final = "shim/rebuild.json"
@@ -43,5 +43,3 @@ def write_final(wheel: Path, folder: Path, plan: ArchPlan, record: Mapping[str, 
             force=force,
         )
     return out
-
-

@@ -34,7 +34,7 @@ class Refuser:
         """Variables that lead pip, curl, git, CMake and Python's urllib to it."""
         address = f"http://127.0.0.1:{self.port}"
         names = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy")
-        both = {name: address for name in names} | {name.upper(): address for name in names}
+        both = dict.fromkeys(names, address) | {name.upper(): address for name in names}
         return both | {"no_proxy": "", "NO_PROXY": ""}
 
     def close(self) -> None:

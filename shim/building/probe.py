@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from packaging.requirements import Requirement
+
 from shim.building.strategy import ArchPlan
 from shim.toolchain.front import NvccCall
 
@@ -37,12 +39,18 @@ class UnitFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """units: in order of compilation. finished: the build ran to its end. note: why not, or how it was found out."""
+    """What was found out.
+
+    Attributes:
+        units: in order of compilation. finished: the build ran to its end. note: why not, or how it was found out.
+        wanted: what the backend asked for and did not find; then nothing was run.
+    """
 
     units: tuple[UnitFlags, ...]
     finished: bool
     seconds: float
     note: str = ""
+    wanted: tuple[Requirement, ...] = ()
 
     def lacking(self, plan: ArchPlan) -> tuple[UnitFlags, ...]:
         return tuple(unit for unit in self.units if not unit.reaches(plan) or unit.dropped)

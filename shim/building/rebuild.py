@@ -8,20 +8,22 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from packaging.requirements import Requirement
+
 from shim import __version__
 from shim.applying.events import Silent, Watcher
-from shim.building.backend import BuildError, build_wheel
+from shim.building.backend import BackendRun, BuildError, build_wheel, extra_requirements
 from shim.building.cmake_probe import configure, is_cmake_project
 from shim.building.cross import check_machine
-from shim.building.isolation import plan_isolation
+from shim.building.isolation import extended, plan_isolation
 from shim.building.jobs import job_count
 from shim.building.naming import write_final
 from shim.building.prepare import prepare, write_edits
-from shim.building.probe import ProbeResult, unit_flags
+from shim.building.probe import ProbeResult, UnitFlags, unit_flags
 from shim.building.python import BuildPython, ask_python
 from shim.building.repair import repair
 from shim.building.request import Preparation, RebuildOutcome, RebuildRequest, RebuildResult
-from shim.building.requirements import build_requirements
+from shim.building.requirements import build_requirements, missing
 from shim.building.result import check_wheel
 from shim.building.session import Surroundings, session, surround
 from shim.building.source import Source, bring, find_source
@@ -62,6 +64,10 @@ def rebuild(request: RebuildRequest, watcher: Watcher | None = None) -> RebuildR
         asked: dict[str, None] = {}
         watcher.phase("probe", 0)
         probe = _probe(around, asked)
+        if probe.wanted:
+            isolation = extended(isolation, probe.wanted)
+            around = surround(work, request, prepared, python, isolation, nvcc.path.parent.parent, jobs)
+            probe = _probe(around, asked)
         mode = Mode.DROP_ONLY if request.as_is else _mode(prepared, probe)
         result = RebuildResult(
             outcome=RebuildOutcome.PLANNED if _reaches(prepared, probe, mode) else RebuildOutcome.SHORT,
@@ -109,9 +115,7 @@ def _key(request: RebuildRequest, source: Source, python: BuildPython, nvcc: Too
     return make_key(*parts)[:24]
 
 
-def _sources(
-    work: WorkFolder, request: RebuildRequest, source: Source, python: BuildPython, nvcc: Tool
-) -> Preparation:
+def _sources(work: WorkFolder, request: RebuildRequest, source: Source, python: BuildPython, nvcc: Tool) -> Preparation:
     """Unpack, decide, edit. `work.source` is there only when all edits are made; one that is there is kept."""
     root = bring(source, work.fresh("original"), request.limits)
     try:
@@ -142,10 +146,14 @@ def _probe(around: Surroundings, asked: dict[str, None]) -> ProbeResult:
     source = copy / "source"
     shutil.copytree(around.work.source, source, ignore=shutil.ignore_patterns("build", "dist"))
     cmake = is_cmake_project(source, around.prepared.metadata.backend)
-    note, units = "", ()
+    note = ""
+    units: tuple[UnitFlags, ...] = ()
     try:
         with session(around, source, mode=Mode.DROP_ONLY, record=not cmake, asked=asked) as running:
             try:
+                wanted = _wanted(around, running.run)
+                if wanted:
+                    return ProbeResult(units=(), finished=False, seconds=0.0, wanted=wanted)
                 if cmake:
                     units = configure(running.run, copy / "cmake")
                     note = "configured by CMake only"
@@ -159,6 +167,12 @@ def _probe(around: Surroundings, asked: dict[str, None]) -> ProbeResult:
     finally:
         shutil.rmtree(copy, ignore_errors=True)
     return ProbeResult(units=units, finished=finished, seconds=time.monotonic() - started, note=note)
+
+
+def _wanted(around: Surroundings, backend: BackendRun) -> tuple[Requirement, ...]:
+    """What the backend itself asks for, such as setup_requires, and the environment of the build lacks."""
+    asked = [Requirement(text) for text in sorted(extra_requirements(backend))]
+    return missing(asked, ask_python(around.program).packages) if asked else ()
 
 
 def _mode(prepared: Preparation, probe: ProbeResult) -> Mode:
@@ -241,5 +255,3 @@ def _record(planned: RebuildResult, source: Source, around: Surroundings) -> dic
         "torch": around.python.packages.get("torch", ""),
         "isolation": str(planned.isolation.kind),
     }
-
-

@@ -138,5 +138,3 @@ def _cmake_prefixes(around: Surroundings) -> Iterator[str]:
         for package in ("pybind11/share/cmake", "nanobind/cmake", "torch/share/cmake"):
             if (site / package).is_dir():
                 yield str(site / package)
-
-

@@ -156,7 +156,9 @@ def _file_digest(path: Path) -> str:
 def _folder_digest(root: Path) -> str:
     digest = hashlib.sha256()
     for path in _files(root):
-        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape"))
+        digest.update(
+            f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape")
+        )
         with path.open("rb") as stream:
             while piece := stream.read(_PIECE):
                 digest.update(piece)

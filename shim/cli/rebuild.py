@@ -26,24 +26,37 @@ _SHORT = 1
     help="Processor the wheel is for. Default: the target's own (12.1 is always aarch64), else this one.",
 )
 @click.option(
-    "--strategy", type=click.Choice(["native", "family", "sm80"]), default="native", show_default=True,
+    "--strategy",
+    type=click.Choice(["native", "family", "sm80"]),
+    default="native",
+    show_default=True,
     help="The target's own code, one build for its family, or 8.0 with PTX.",
 )
 @click.option("--with-ptx", metavar="X.Y", multiple=True, help="Embed PTX for this capability, too, such as 8.0.")
 @click.option("--dry-run", is_flag=True, help="Show edits, variables and the flags each file would get; build nothing.")
 @click.option("--as-is", is_flag=True, help="Apply no rule and no recipe.")
 @click.option(
-    "--python", metavar="PREFIX", type=click.Path(path_type=Path),
+    "--python",
+    metavar="PREFIX",
+    type=click.Path(path_type=Path),
     help="Environment that the wheel is built against; default: the running one.",
 )
 @click.option("--toolkit", metavar="DIR", type=click.Path(path_type=Path), help="CUDA toolkit; default: searched for.")
 @click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="A variable for the build.")
 @click.option("--pass-env", metavar="NAME", multiple=True, help="Let the build see this variable of yours.")
 @click.option("--with", "requirements", metavar="REQ", multiple=True, help="A further build requirement.")
-@click.option("--recipes", "recipe_roots", metavar="DIR", multiple=True, type=click.Path(path_type=Path),
-              help="A folder with further recipes.")
+@click.option(
+    "--recipes",
+    "recipe_roots",
+    metavar="DIR",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A folder with further recipes.",
+)
 @click.option("--recipe", "recipes", metavar="ID", multiple=True, help="Apply this opt-in recipe, too.")
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Compilers at once; default: by cores and memory.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Compilers at once; default: by cores and memory."
+)
 @click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Stop the build after so long.")
 @click.option("--allow-network", "network", is_flag=True, help="Let the build use the network.")
 @click.option("--no-repair", is_flag=True, help="Keep the wheel's `linux` tag.")

@@ -46,7 +46,8 @@ def _edit_lines(prepared: Preparation, *, diffs: bool) -> Iterator[str]:
 
 
 def _probe_lines(probe: ProbeResult, plan: ArchPlan, mode: str) -> Iterator[str]:
-    yield f"probe: {len(probe.units)} translation units in {probe.seconds:.0f} s{f'; {probe.note}' if probe.note else ''}"
+    note = f"; {probe.note}" if probe.note else ""
+    yield f"probe: {len(probe.units)} translation units in {probe.seconds:.0f} s{note}"
     for unit in probe.units[:_MOST_UNITS]:
         state = "ok" if unit.reaches(plan) and not unit.dropped else "short"
         dropped = f", unknown to nvcc: {' '.join(unit.dropped)}" if unit.dropped else ""

@@ -1,6 +1,7 @@
 """Generic rules: what makes CUDA packages fail to build for a newer GPU, and works without a recipe.
 
-Pure: a rule turns the bytes of a file into other bytes, or names a variable for the build. docs/rebuild.md has the table.
+Pure: a rule turns the bytes of a file into other bytes, or names a variable for the build. The table is in
+docs/rebuild.md.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = ["RULES", "BuildSetting", "RuleContext", "apply_rules", "build_setting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A generic rule. files: which files it reads. edit: (path, bytes, context) -> bytes, the same when it does not fit."""
+    """files: which it reads. edit: (path, bytes, context) -> bytes, the same bytes when it does not fit."""
 
     code: str
     files: Callable[[SourceTree], tuple[str, ...]]

@@ -44,7 +44,7 @@ def _value(read: EnvRead, source: str, context: RuleContext) -> str:
         return context.torch_list
     number = str(context.arch)
     literals = set(re.findall(r"[\"'](\d{2,3}[af]?)[\"']", source))
-    if number not in literals and re.search(rf"[\"']\d+[af]?[\"']\s+in\s+\w", source):
+    if number not in literals and re.search(r"[\"']\d+[af]?[\"']\s+in\s+\w", source):
         same_major = [one for one in literals if one.isdigit() and int(one) // 10 == context.arch.capability.major]
         lower = [one for one in same_major if int(one) <= context.arch.capability.sm]
         return max(lower, key=int, default=number)

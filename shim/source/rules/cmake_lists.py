@@ -1,4 +1,4 @@
-"""CMake's own lists of CUDA architectures, as literals: `CMAKE_CUDA_ARCHITECTURES` and the `CUDA_ARCHITECTURES` property."""
+"""CMake's own lists of architectures, as literals: `CMAKE_CUDA_ARCHITECTURES` and the property `CUDA_ARCHITECTURES`."""
 
 from __future__ import annotations
 

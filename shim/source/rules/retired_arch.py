@@ -1,4 +1,4 @@
-"""`retired-arch`: architectures that the toolkit no longer knows stop nvcc at once; the requested one takes their place.
+"""`retired-arch`: architectures that the toolkit no longer knows stop nvcc; the requested one takes their place.
 
 CUDA 13 removed 5.0 to 7.2 (`nvcc fatal : Unsupported gpu architecture 'compute_53'`), and calls 10.1 now 11.0.
 Reported for years: Dao-AILab/causal-conv1d#71, state-spaces/mamba#776.
