@@ -90,7 +90,7 @@ class BackendRun:
     def _failed(self, ending: str, start: int) -> BuildError:
         with self.log.open("rb") as stream:
             stream.seek(start)
-            found = diagnose(stream.read(LOG_HEAD + LOG_TAIL + 4096).decode("utf-8", "replace"))
+            found = diagnose(stream.read(LOG_HEAD + LOG_TAIL + (1 << 20)).decode("utf-8", "replace"))
         said = "it printed nothing" if found is None else found.text
         advice = "" if found is None else found.hint
         return BuildError(

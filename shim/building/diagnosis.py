@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from shim.building.headers import HEADERS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
@@ -18,31 +20,10 @@ class Diagnosis:
     hint: str = ""
 
 
-# Header -> distribution that has it, for CUDA 13 (the wheels lost their -cu13 suffix, but for cuDNN and NCCL).
-_HEADERS: Final = {
-    "cusparse.h": "nvidia-cusparse",
-    "cublas_v2.h": "nvidia-cublas",
-    "cublas.h": "nvidia-cublas",
-    "cublasLt.h": "nvidia-cublas",
-    "cusolverDn.h": "nvidia-cusolver",
-    "cusolverSp.h": "nvidia-cusolver",
-    "curand.h": "nvidia-curand",
-    "curand_kernel.h": "nvidia-curand",
-    "cufft.h": "nvidia-cufft",
-    "nvrtc.h": "nvidia-cuda-nvrtc",
-    "cupti.h": "nvidia-cuda-cupti",
-    "nvml.h": "nvidia-nvml-dev",
-    "cuda_profiler_api.h": "nvidia-cuda-profiler-api",
-    "nvJitLink.h": "nvidia-nvjitlink",
-    "cudnn.h": "nvidia-cudnn-cu13",
-    "nccl.h": "nvidia-nccl-cu13",
-}
-
-
 def _header_hint(match: re.Match[str]) -> str:
     name = match[1].rpartition("/")[2]
-    if name in _HEADERS:
-        return f"the header comes with {_HEADERS[name]}: install it into the environment of the build"
+    if name in HEADERS:
+        return f"the header comes with {HEADERS[name]}: --with {HEADERS[name]}"
     if name == "Python.h":
         return "install the headers of this Python (python3-dev), or name another with --python"
     if match[1].startswith("cub/") or match[1].startswith("thrust/"):

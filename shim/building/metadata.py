@@ -12,7 +12,7 @@ from shim.errors import InputError
 from shim.source.tree import SourceTree
 
 _LEGACY: Final = "setuptools.build_meta:__legacy__"
-_SDIST: Final = re.compile(r"(?P<name>.+)-(?P<version>\d[^-]*)(?:\.tar\.gz|\.tgz|\.zip)?")
+_SDIST: Final = re.compile(r"(?P<name>.+)-(?P<version>\d[^-]*?)(?:\.tar\.gz|\.tgz|\.zip)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from shim.applying.events import Silent, Watcher
 from shim.building.backend import BackendRun, BuildError, build_wheel, extra_requirements
 from shim.building.cmake_probe import configure, is_cmake_project
 from shim.building.cross import check_machine
+from shim.building.headers import wheels_for_headers
 from shim.building.isolation import extended, plan_isolation
 from shim.building.jobs import job_count
 from shim.building.naming import write_final
@@ -34,6 +35,7 @@ from shim.source.tree import FolderTree
 from shim.store import make_key
 from shim.toolchain import Tool, ask_version, find_tools
 from shim.toolchain.front import Mode, read_log
+from shim.toolchain.overlay import wheel_parts
 
 _OLDEST: Final = (12, 9)
 
@@ -56,7 +58,8 @@ def rebuild(request: RebuildRequest, watcher: Watcher | None = None) -> RebuildR
     with work_folder(_key(request, source, python, nvcc), again=request.again) as work:
         prepared = _sources(work, request, source, python, nvcc)
         tree = FolderTree(work.source)
-        requirements = build_requirements(tree, prepared.metadata, request.requirements)
+        extra = (*_cuda_wheels(tree, nvcc, python), *request.requirements)
+        requirements = build_requirements(tree, prepared.metadata, extra)
         isolation = plan_isolation(requirements, python, uses_torch=uses_torch(tree))
         jobs = job_count(wanted=request.jobs)
         watcher.phase("prepare", 0)
@@ -103,6 +106,14 @@ def find_nvcc(toolkit: Path | None) -> Tool:
         f"no nvcc of CUDA 12.9 or newer on this machine{old}",
         hint="install a CUDA toolkit, or pip install 'sm121-shim[nvcc]', or name one with --toolkit",
     )
+
+
+def _cuda_wheels(tree: FolderTree, nvcc: Tool, python: BuildPython) -> tuple[str, ...]:
+    """NVIDIA's wheels with the headers that the sources include and this toolkit lacks."""
+    major = nvcc.version[0]
+    parts = [part for site in python.sites for part in wheel_parts(site, major)]
+    folders = [nvcc.path.parent.parent / "include", *(part / "include" for part in parts)]
+    return wheels_for_headers(tree, major=major, folders=folders)
 
 
 def _key(request: RebuildRequest, source: Source, python: BuildPython, nvcc: Tool) -> str:

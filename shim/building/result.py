@@ -28,7 +28,7 @@ def check_wheel(path: Path, plan: ArchPlan, target: Target, *, log: Path) -> Che
         VerifyError: it has no device code, or a library lacks a promised architecture or the promised grade.
     """
     report = scan_wheel(path, ScanOptions(target=target)).report
-    libraries = [one for one in report.libraries if (one.sass or one.ptx or one.lto) and not one.other_arch_only]
+    libraries = [one for one in report.libraries if one.grade.on_scale and not one.other_arch_only]
     if not libraries:
         raise VerifyError(
             f"{path.name}: was built, but holds no device code: its CUDA part was left out",

@@ -127,7 +127,9 @@ def arch_request(plan: ArchPlan, mode: Mode) -> ArchRequest:
 
 
 def _sites(around: Surroundings) -> tuple[Path, ...]:
-    return tuple(site for site in around.python.sites if site.is_dir())
+    """Where NVIDIA's wheels may lie: the layer of the build, then the environment that it is built against."""
+    own = sorted((around.program.parent.parent / "lib").glob("python*/site-packages"))
+    return tuple(dict.fromkeys(site for site in (*own, *around.python.sites) if site.is_dir()))
 
 
 def _cmake_prefixes(around: Surroundings) -> Iterator[str]:

@@ -11,18 +11,20 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from shim.source.edits import FileEdit
-from shim.source.rules import (
-    arch_variables,
-    cuda13_headers,
-    cxx_standard,
-    force_switches,
-    missing_arch,
-    no_ptx,
-    retired_arch,
-)
+from shim.source.rules.arch_variables import settings as arch_settings
+from shim.source.rules.cuda13_headers import CODE as CUDA13_HEADERS
+from shim.source.rules.cuda13_headers import edit as edit_headers
+from shim.source.rules.cxx_standard import CODE as CXX_STANDARD
+from shim.source.rules.cxx_standard import edit as edit_standard
 from shim.source.rules.env_reads import env_reads
 from shim.source.rules.files import build_files, cuda_files, read_small, uses_torch
+from shim.source.rules.force_switches import settings as switch_settings
+from shim.source.rules.missing_arch import CODE as MISSING_ARCH
+from shim.source.rules.missing_arch import edit as edit_missing
 from shim.source.rules.model import BuildSetting, RuleContext, known_to
+from shim.source.rules.no_ptx import settings as ptx_settings
+from shim.source.rules.retired_arch import CODE as RETIRED_ARCH
+from shim.source.rules.retired_arch import edit as edit_retired
 from shim.source.tree import SourceTree
 
 __all__ = ["RULES", "BuildSetting", "RuleContext", "apply_rules", "build_settings", "known_to", "uses_torch"]
@@ -38,10 +40,10 @@ class Rule:
 
 
 RULES: Final = (
-    Rule(code=retired_arch.CODE, files=build_files, edit=retired_arch.edit),
-    Rule(code=missing_arch.CODE, files=build_files, edit=missing_arch.edit),
-    Rule(code=cxx_standard.CODE, files=build_files, edit=cxx_standard.edit),
-    Rule(code=cuda13_headers.CODE, files=cuda_files, edit=cuda13_headers.edit),
+    Rule(code=RETIRED_ARCH, files=build_files, edit=edit_retired),
+    Rule(code=MISSING_ARCH, files=build_files, edit=edit_missing),
+    Rule(code=CXX_STANDARD, files=build_files, edit=edit_standard),
+    Rule(code=CUDA13_HEADERS, files=cuda_files, edit=edit_headers),
 )
 
 
@@ -66,12 +68,12 @@ def build_settings(tree: SourceTree, context: RuleContext) -> tuple[BuildSetting
     reads = env_reads(tree)
     why = "torch builds for the architectures of this list"
     general = [
-        BuildSetting(name="TORCH_CUDA_ARCH_LIST", value=context.torch_list, origin=missing_arch.CODE, why=why),
-        BuildSetting(name="CUDAARCHS", value=context.cmake_list, origin=missing_arch.CODE, why="CMake's own default"),
+        BuildSetting(name="TORCH_CUDA_ARCH_LIST", value=context.torch_list, origin=MISSING_ARCH, why=why),
+        BuildSetting(name="CUDAARCHS", value=context.cmake_list, origin=MISSING_ARCH, why="CMake's own default"),
     ]
     return (
         *general,
-        *arch_variables.settings(tree, reads, context),
-        *force_switches.settings(reads),
-        *no_ptx.settings(context),
+        *arch_settings(tree, reads, context),
+        *switch_settings(reads),
+        *ptx_settings(context),
     )
