@@ -53,8 +53,8 @@ def rebuild(request: RebuildRequest, watcher: Watcher | None = None) -> RebuildR
     if not request.dry_run:
         check_machine(request.machine)
     python = ask_python(request.python)
-    nvcc = find_nvcc(request.toolkit)
     source = find_source(request.subject, python="{}.{}".format(*python.version))
+    nvcc = find_nvcc(request.toolkit)
     with work_folder(_key(request, source, python, nvcc), again=request.again) as work:
         prepared = _sources(work, request, source, python, nvcc)
         tree = FolderTree(work.source)

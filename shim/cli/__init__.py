@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "undo": "Give back the original of a patched wheel or of changed packages, byte for byte.",
     "verify": "Check that a patched wheel keeps what was promised.",
     "recipes": "List, show, check or start recipes.",
+    "exec": "Run a build so that nvcc, torch and Triton reach the target GPU.",
     "selftest": "Run a kernel of shim's own on a GPU of this machine.",
 }
 

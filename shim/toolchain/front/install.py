@@ -65,6 +65,7 @@ def install(
             "mode": str(archs.mode),
             "sass": archs.sass,
             "ptx": archs.ptx,
+            "own": " ".join(archs.flags),
             "known": known,
             "log": str(log.absolute()),
             "record_only": record_only,

@@ -38,6 +38,7 @@ class Call:
         self._surrounding = environ
 
     def rewrite(self, config: dict[str, Any]) -> None:
+        own = self._without(config["own"])
         if self.kind == "query":
             return
         found = Found()
@@ -45,7 +46,7 @@ class Call:
             self._collect(found)
             main = found.main()
         except Unreadable as err:
-            self.environ.clear()
+            self.environ = own
             self.after, self.note = self.before, f"left to nvcc: {err}"
             return
         given = ([main] if main else []) + found.pairs
@@ -54,7 +55,7 @@ class Call:
         kept = self._known(given, config["known"])
         result, special = self._choose(given, kept, special, config)
         if (result, special) == (given, found.arch if not main else None):
-            self.environ.clear()
+            self.environ = own
             self.after, self.archs_after = self.before, self.archs_before
             return
         self.archs_after = ([special] if special else []) + codes_of(result)
@@ -65,6 +66,13 @@ class Call:
             flags += [f"-gencode=arch={virtual},code={bracketed(codes)}" for virtual, codes in result]
         self.after = flags + self.after
 
+    def _without(self, own: str) -> dict[str, str]:
+        """Take away what is in NVCC_APPEND_FLAGS for the sake of other nvccs than this one."""
+        value = self._surrounding.get(VARIABLES[1], "")
+        if own and value.endswith(own):
+            self.environ[VARIABLES[1]] = value.removesuffix(own)
+        return dict(self.environ)
+
     def _single(self, result: list[Pair]) -> bool:
         return (self.dlto or self.kind in ONE_ARCH) and len(result) == 1 and len(result[0][1]) == 1
 
@@ -72,7 +80,7 @@ class Call:
         prepend, append = VARIABLES
         for name in (prepend, "", append):
             if name:
-                rest = strip_text(self._surrounding.get(name, ""), found)
+                rest = strip_text(self.environ.get(name, self._surrounding.get(name, "")), found)
                 if rest is not None:
                     self.environ[name] = rest
             else:
