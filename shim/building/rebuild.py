@@ -50,10 +50,10 @@ def rebuild(request: RebuildRequest, watcher: Watcher | None = None) -> RebuildR
     if request.as_is and not request.dry_run:
         raise UsageError("--as-is only tells what would be built", hint="pass --dry-run, too, or leave it out")
     started = time.monotonic()
-    if not request.dry_run:
-        check_machine(request.machine)
     python = ask_python(request.python)
     source = find_source(request.subject, python="{}.{}".format(*python.version))
+    if not request.dry_run:
+        check_machine(request.machine)
     nvcc = find_nvcc(request.toolkit)
     with work_folder(_key(request, source, python, nvcc), again=request.again) as work:
         prepared = _sources(work, request, source, python, nvcc)
