@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from shim.building.backend import BackendRun
+from shim.building.compiler_cache import cache_settings, stop_words
 from shim.building.environment import build_environment
 from shim.building.isolation import IsolationPlan, make_environment
 from shim.building.jobs import job_settings
@@ -18,6 +19,7 @@ from shim.building.python import BuildPython
 from shim.building.request import Preparation, RebuildRequest
 from shim.building.strategy import ArchPlan
 from shim.building.work import WorkFolder
+from shim.errors import ToolError
 from shim.toolchain.front import ArchRequest, Mode, environment, install
 
 
@@ -89,23 +91,29 @@ def session(
     environ["CMAKE_PREFIX_PATH"] = ";".join([*_cmake_prefixes(around), environ.get("CMAKE_PREFIX_PATH", "")]).strip(";")
     environ = environment(home, environ)
     environ["CUDAHOME"] = str(home)
+    package = around.prepared.metadata.name
+    salt = f"{home} {around.prepared.plan} {mode}"
+    kept = {} if record else cache_settings(environ, work.path / "tmp", package, salt=salt)
+    environ |= kept
     environ |= request.settings
     with refusing() as refuser:
         if not request.network:
             environ |= refuser.settings
-        yield Session(
-            run=BackendRun(
-                program=around.program,
-                source=source,
-                environ=environ,
-                writable=(work.path,),
-                port=None if request.network else refuser.port,
-                log=work.path / ("record-output.log" if record else "build.log"),
-                timeout=request.timeout,
-            ),
-            calls=calls,
-            home=home,
+        backend = BackendRun(
+            program=around.program,
+            source=source,
+            environ=environ,
+            writable=(work.path, *([Path(kept["SCCACHE_DIR"])] if kept else [])),
+            port=None if request.network else refuser.port,
+            log=work.path / ("record-output.log" if record else "build.log"),
+            timeout=request.timeout,
         )
+        try:
+            yield Session(run=backend, calls=calls, home=home)
+        finally:
+            if kept:
+                with suppress(ToolError):
+                    backend.call(stop_words(kept))
         asked.update(dict.fromkeys(refuser.asked))
 
 
