@@ -34,7 +34,11 @@ class Effort:
 
 def effort_of(tree: SourceTree, *, archs: int = 1) -> Effort:
     """Estimate from the number of .cu files, and whether they see torch's headers. Templates can cost far more."""
-    units, torch = len(translation_units(tree)), uses_torch(tree)
+    return effort_for(len(translation_units(tree)), torch=uses_torch(tree), archs=archs)
+
+
+def effort_for(units: int, *, torch: bool, archs: int = 1) -> Effort:
+    """The same for a number of .cu files that is known, as after a probe."""
     low, high = _TORCH if torch else _PLAIN
     return Effort(units=units, torch=torch, low=_BASE[0] + low * units * archs, high=_BASE[1] + high * units * archs)
 

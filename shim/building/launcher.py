@@ -18,6 +18,7 @@ from collections import deque
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # system calls, the same on x86-64 and aarch64
 _NO_NEW_PRIVS = 38
+_PARENT_DEATH_SIGNAL = 1
 _PATH_BENEATH, _NET_PORT = 1, 2
 _CONNECT = 2
 # include/uapi/linux/landlock.h: what writes. Bits 1 and 4 to 12 are of ABI 1; 13 REFER of 2; 14 TRUNCATE of 3.
@@ -55,6 +56,7 @@ def confine(writable: list[str], port: int | None) -> int:
 
 def pump(argv: list[str], log: str, head: int, tail: int) -> int:
     """Run the program; keep the first `head` and the last `tail` bytes of what it prints. Returns its exit code."""
+    _die_with_parent()
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert child.stdout is not None
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
@@ -76,6 +78,12 @@ def pump(argv: list[str], log: str, head: int, tail: int) -> int:
         out.writelines(last)
     code = child.wait()
     return code if code >= 0 else 128 - code
+
+
+def _die_with_parent() -> None:
+    """If shim is killed, the whole group goes too, or it would write into a folder that the next run works in."""
+    signal.signal(signal.SIGUSR1, lambda *_: os.killpg(0, signal.SIGKILL))
+    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGUSR1, 0, 0, 0)
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from shim.applying.events import Silent, Watcher
 from shim.building.backend import BackendRun, BuildError, build_wheel, extra_requirements
 from shim.building.cmake_probe import configure, is_cmake_project
 from shim.building.cross import check_machine
+from shim.building.effort import Effort, effort_for
 from shim.building.headers import wheels_for_headers
 from shim.building.isolation import extended, plan_isolation
 from shim.building.jobs import job_count
@@ -71,6 +73,7 @@ def rebuild(request: RebuildRequest, watcher: Watcher | None = None) -> RebuildR
             isolation = extended(isolation, probe.wanted)
             around = surround(work, request, prepared, python, isolation, nvcc.path.parent.parent, jobs)
             probe = _probe(around, asked)
+        prepared = replace(prepared, effort=_effort(prepared, probe))
         mode = Mode.DROP_ONLY if request.as_is else _mode(prepared, probe)
         result = RebuildResult(
             outcome=RebuildOutcome.PLANNED if _reaches(prepared, probe, mode) else RebuildOutcome.SHORT,
@@ -184,6 +187,12 @@ def _wanted(around: Surroundings, backend: BackendRun) -> tuple[Requirement, ...
     """What the backend itself asks for, such as setup_requires, and the environment of the build lacks."""
     asked = [Requirement(text) for text in sorted(extra_requirements(backend))]
     return missing(asked, ask_python(around.program).packages) if asked else ()
+
+
+def _effort(prepared: Preparation, probe: ProbeResult) -> Effort:
+    """Of the sources that the build really compiles, where the probe got so far."""
+    cuda = sum(unit.source.endswith(".cu") for unit in probe.units)
+    return effort_for(cuda, torch=prepared.effort.torch) if cuda else prepared.effort
 
 
 def _mode(prepared: Preparation, probe: ProbeResult) -> Mode:

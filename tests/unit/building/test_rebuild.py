@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+import shim
 from shim.arch import Arch
 from shim.building.backend import BuildError
 from shim.building.rebuild import rebuild
@@ -135,3 +139,75 @@ def test_refusals(tmp_path: Path) -> None:
     errors(tmp_path, UsageError, "as-is", as_is=True)
     errors(tmp_path, PlanError, "no CUDA sources", {name: text for name, text in TINY.items() if name != "unit.cu"})
     errors(tmp_path, PlanError, "torch", {**TINY, "setup.py": "import torch\n"})
+
+
+RECIPE = """schema = 1
+id = "tiny-flags"
+title = "Flags of the tiny package"
+package = "tiny-cuda"
+versions = ">=1,<2"
+applies-to = ["sdist"]
+targets = ["12.1"]
+risk = "low"
+why = "a test"
+evidence = ["source"]
+ends-when = { version = ">=2" }
+
+[[anchor]]
+path = "setup.py"
+contains = "compute_53"
+
+[[action]]
+do = "replace-text"
+path = "setup.py"
+find = "arch=compute_53,code=sm_53"
+replace = "arch=compute_90,code=sm_90"
+count = 1
+gate = "none"
+
+[[action]]
+do = "build-env"
+set = { TINY_FLAGS = "{gencode}", TINY_TORCH = "{torch_archs}" }
+
+[test]
+published = ["1.0"]
+outside = ["2.0"]
+shape-only = true
+filename = "sdist"
+"""
+
+
+def test_recipes_go_first_and_set_variables(tmp_path: Path) -> None:
+    path = tmp_path / "recipes" / "tiny-flags.toml"
+    path.parent.mkdir()
+    path.write_text(RECIPE)
+    result = run(tmp_path, dry_run=True, recipe_roots=(path.parent,), settings={"TINY_TORCH": "mine"})
+    assert result.prepared.recipes == ("tiny-flags",)
+    assert [edit.origin for edit in result.prepared.edits] == ["tiny-flags", "missing-arch"]
+    assert result.outcome is RebuildOutcome.PLANNED
+    values = {one.name: one.value for one in result.prepared.settings}
+    assert values["TINY_FLAGS"] == "-gencode=arch=compute_121,code=sm_121"
+    assert values["TINY_TORCH"] == "mine"
+
+
+def test_a_killed_shim_takes_the_build_with_it(tmp_path: Path) -> None:
+    body = (
+        "    import pathlib, subprocess\n"
+        "    if os.environ['CUDA_HOME'].endswith('record'): sys.exit('probe')\n"
+        "    pathlib.Path('begun').touch()\n"
+        "    subprocess.run([sys.executable, '-c', 'import time; time.sleep(5); open(\"late\", \"w\")'])\n"
+    )
+    source = sdist(tmp_path / "tiny_cuda-1.0.tar.gz", with_backend(body))
+    words = [sys.executable, "-m", "shim", "rebuild", str(source), "--platform", "native", "-o", str(tmp_path / "out")]
+    environ = {**os.environ, "PYTHONPATH": str(Path(shim.__file__).parents[1])}
+    process = subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (found := list((tmp_path / "cache").glob("rebuilds/*/source/begun"))):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    time.sleep(6)
+    assert not (found[0].parent / "late").exists()
+    assert not (tmp_path / "out").exists()
