@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -14,7 +15,7 @@ from packaging.requirements import Requirement
 from shim import __version__
 from shim.applying.events import Silent, Watcher
 from shim.building.backend import BackendRun, BuildError, build_wheel, extra_requirements
-from shim.building.cmake_probe import configure, is_cmake_project
+from shim.building.cmake_probe import is_cmake_project, probe_cmake
 from shim.building.cross import check_machine
 from shim.building.effort import Effort, effort_for
 from shim.building.headers import wheels_for_headers
@@ -24,14 +25,14 @@ from shim.building.naming import write_final
 from shim.building.prepare import prepare, write_edits
 from shim.building.probe import ProbeResult, UnitFlags, unit_flags
 from shim.building.python import BuildPython, ask_python
-from shim.building.repair import repair
+from shim.building.repair import check_auditwheel, repair
 from shim.building.request import Preparation, RebuildOutcome, RebuildRequest, RebuildResult
 from shim.building.requirements import build_requirements, missing
 from shim.building.result import check_wheel
 from shim.building.session import Surroundings, session, surround
 from shim.building.source import Source, bring, find_source
 from shim.building.work import WorkFolder, work_folder
-from shim.errors import ToolError, UsageError
+from shim.errors import InputError, ToolError, UsageError
 from shim.source.rules import uses_torch
 from shim.source.tree import FolderTree
 from shim.store import make_key
@@ -56,11 +57,13 @@ def rebuild(request: RebuildRequest, watcher: Watcher | None = None) -> RebuildR
     source = find_source(request.subject, python="{}.{}".format(*python.version))
     if not request.dry_run:
         check_machine(request.machine)
+        if request.repair:
+            check_auditwheel()
     nvcc = find_nvcc(request.toolkit)
     with work_folder(_key(request, source, python, nvcc), again=request.again) as work:
         prepared = _sources(work, request, source, python, nvcc)
         tree = FolderTree(work.source)
-        extra = (*_cuda_wheels(tree, nvcc, python), *request.requirements)
+        extra = (*_cuda_wheels(tree, nvcc, python), *_cmake(work, prepared, python), *request.requirements)
         requirements = build_requirements(tree, prepared.metadata, extra)
         isolation = plan_isolation(requirements, python, uses_torch=uses_torch(tree))
         jobs = job_count(wanted=request.jobs)
@@ -119,6 +122,14 @@ def _cuda_wheels(tree: FolderTree, nvcc: Tool, python: BuildPython) -> tuple[str
     return wheels_for_headers(tree, major=major, folders=folders)
 
 
+def _cmake(work: WorkFolder, prepared: Preparation, python: BuildPython) -> tuple[str, ...]:
+    """CMake's own wheel, for projects that call it and do not say that they need it."""
+    if not is_cmake_project(work.source, prepared.metadata.backend):
+        return ()
+    path = os.pathsep.join([str(python.scripts), os.environ.get("PATH", os.defpath)])
+    return () if shutil.which("cmake", path=path) else ("cmake",)
+
+
 def _key(request: RebuildRequest, source: Source, python: BuildPython, nvcc: Tool) -> str:
     parts = [
         *("rebuild-1", __version__, source.sha256, str(request.target.device), str(request.strategy)),
@@ -169,12 +180,12 @@ def _probe(around: Surroundings, asked: dict[str, None]) -> ProbeResult:
                 if wanted:
                     return ProbeResult(units=(), finished=False, seconds=0.0, wanted=wanted)
                 if cmake:
-                    units = configure(running.run, copy / "cmake")
+                    units = probe_cmake(running.run, copy / "cmake")
                     note = "configured by CMake only"
                 else:
                     build_wheel(running.run, copy / "dist")
                 finished = True
-            except BuildError as error:
+            except (BuildError, InputError) as error:
                 finished, note = False, error.message
             if not cmake:
                 units = unit_flags(read_log(running.calls))
@@ -199,11 +210,13 @@ def _mode(prepared: Preparation, probe: ProbeResult) -> Mode:
     """How the stand-in for nvcc helps: it always drops what nvcc does not know."""
     if prepared.plan.arch.feature == "f" or probe.lacking(prepared.plan):
         return Mode.REPLACE
+    if not probe.units:
+        return Mode.ADD  # not known: add it where it is missing, and leave the rest
     return Mode.DROP_ONLY
 
 
 def _reaches(prepared: Preparation, probe: ProbeResult, mode: Mode) -> bool:
-    return bool(probe.units) and (mode is Mode.REPLACE or not probe.lacking(prepared.plan))
+    return bool(probe.units) and (mode is not Mode.DROP_ONLY or not probe.lacking(prepared.plan))
 
 
 def _build(

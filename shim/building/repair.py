@@ -30,6 +30,13 @@ class Repaired:
     note: str
 
 
+def check_auditwheel() -> None:
+    """Nothing when auditwheel is there; asked before an hour is spent on a build. Raises ToolError."""
+    if importlib.util.find_spec("auditwheel") is None:
+        hint = "pip install 'sm121-shim[rebuild]', or keep the wheel's `linux` tag with --no-repair"
+        raise ToolError("giving the wheel its manylinux tag needs the package `auditwheel`", hint=hint)
+
+
 def repair(wheel: Path, folder: Path, *, environ: Mapping[str, str] | None = None) -> Repaired:
     """Repair into an empty folder. A wheel that cannot be repaired keeps its `linux` tag, with the reason.
 
@@ -38,8 +45,7 @@ def repair(wheel: Path, folder: Path, *, environ: Mapping[str, str] | None = Non
     """
     if "-none-any" in wheel.name or "linux_" not in wheel.name or "manylinux" in wheel.name:
         return Repaired(path=wheel, note="")
-    if importlib.util.find_spec("auditwheel") is None:
-        raise ToolError("repairing needs the package `auditwheel`", hint="pip install 'sm121-shim[rebuild]'")
+    check_auditwheel()
     shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", str(folder)]
     for pattern in EXCLUDED:
