@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 import click
 
@@ -16,12 +19,35 @@ from shim.errors import ShimError, UsageError
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 
+TERMINATED = 143
+"""128 + SIGTERM."""
+
 _BROKEN_PIPE = 141
 """128 + SIGPIPE."""
 
 _UNREADABLE = 3
 _BUG = 70
 """EX_SOFTWARE of sysexits.h: none of shim's own codes."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the same way out as Ctrl-C, so that compilers are stopped and temporary files removed."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: somebody calls `main` as a function, and signals are theirs
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     session = Session()
     try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments), session)
+        with _terminable():
+            code = _run(list(sys.argv[1:] if arguments is None else arguments), session)
         sys.stdout.flush()
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
@@ -41,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tell(UsageError(error.format_message(), hint=f"see {where} --help"), UsageError.exit_code, session)
     except ShimError as error:
         return _tell(error, error.exit_code, session)
+    except Terminated:
+        print("\nterminated", file=sys.stderr)
+        return TERMINATED
     except (KeyboardInterrupt, click.Abort):
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED

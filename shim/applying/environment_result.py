@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from shim.arch import Target
 from shim.errors import RecipeError, ShimError
-from shim.recipes.match import Match
+from shim.recipes.outcome import Match
 from shim.source.edits import FileEdit
 
 
@@ -16,6 +16,7 @@ class Ending(StrEnum):
     """What became of one distribution."""
 
     APPLIED = "applied"
+    VARIABLES = "variables"  # no file changes; programs need variables
     PLANNED = "planned"  # a dry run would have applied something
     ALREADY = "applied-already"
     NOTHING = "nothing-to-do"

@@ -16,12 +16,14 @@ from shim.applying.files import PatchedFiles, Settings, patch_files
 from shim.applying.inject import sha256_of
 from shim.applying.members import read_members
 from shim.applying.planner import Planner
+from shim.applying.recipes import with_recipes
 from shim.applying.result import Outcome, PatchResult
 from shim.applying.undo import undo_wheel
 from shim.errors import InputError
 from shim.planning import Plan, Refusal
 from shim.planning.licence import is_nvidia_distribution
 from shim.provenance.document import Request
+from shim.recipes.model import Recipe
 from shim.verifying.load import check_loads
 from shim.verifying.standalone import read_provenance
 from shim.verifying.wheel import verify_written
@@ -40,11 +42,13 @@ class WheelOptions:
 
     Attributes:
         canonical: compress changed bytes with zlib, so that every machine writes the same wheel.
+        recipes: those to consider; the request says which of them are asked for by name.
     """
 
     limits: Limits = field(default_factory=Limits)
     allow_nvidia: bool = False
     canonical: bool = False
+    recipes: tuple[Recipe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +127,15 @@ def _patch(job: _Job) -> PatchResult:
         check_record(job.archive, hashes=digests)
         files = planner.files
         plan = Plan(target=job.request.target, subject=job.archive.path.name, libraries=tuple(f.plan for f in files))
+        plan = with_recipes(
+            plan, job.archive, job.name, job.options.recipes, job.request.recipes, nvidia=_is_nvidia(job)
+        )
         clock.lap("read and plan")
-        if job.where.dry_run or not plan.steps:
+        if job.where.dry_run or plan.refused_by is not None or not (plan.steps or plan.edits):
             return _nothing(job, plan)
         done = patch_files(files, folder, job.settings, job.watcher)
         final = replace(plan, libraries=done.plans)
-        outcome = settle(final, patched=bool(done.patched))
+        outcome = settle(final, patched=bool(done.patched or final.edits))
         if job.where.load:
             loads = check_loads(
                 job.archive,
@@ -217,7 +224,7 @@ def _write(
         job.archive,
         draft,
         plan.libraries,
-        {row.path: row.digest for row in written.rows if row.path in done.patched},
+        {row.path: row.digest for row in written.rows if row.path in done.patched or row.path in plan.edited},
         job.request.target,
         job.options.limits,
     )

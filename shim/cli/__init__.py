@@ -18,8 +18,8 @@ COMMANDS: Final = {
     "apply": "Apply recipes to the packages of an environment.",
     "undo": "Give back the original of a patched wheel or of changed packages, byte for byte.",
     "verify": "Check that a patched wheel keeps what was promised.",
-    "recipes": "List, show, check or start recipes.",
     "exec": "Run a build so that nvcc, torch and Triton reach the target GPU.",
+    "recipes": "List, show, check or start recipes.",
     "selftest": "Run a kernel of shim's own on a GPU of this machine.",
 }
 

@@ -6,7 +6,6 @@ import re
 import tomllib
 from enum import StrEnum
 from functools import cache
-from importlib import resources
 
 
 class GpuUse(StrEnum):
@@ -26,5 +25,7 @@ def gpu_use(distribution: str) -> GpuUse | None:
 
 @cache
 def _table() -> dict[str, GpuUse]:
+    from importlib import resources  # a third of the start-up time of a scan that does not need it
+
     text = resources.files("shim.scan").joinpath("known_gpu.toml").read_text("utf-8")
     return {name: GpuUse(use) for name, use in tomllib.loads(text).items()}

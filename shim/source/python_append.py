@@ -8,7 +8,8 @@ from typing import Final
 import libcst as cst
 
 from shim.errors import RecipeError
-from shim.source.python_edit import Edited, check_result
+from shim.source.edits import Edited
+from shim.source.python_edit import check_result
 from shim.source.python_tree import (
     Place,
     check_depth,
@@ -103,10 +104,10 @@ def _parse_items(literal: _Literal, add: str) -> tuple[_Item, ...]:
 def _elements(literal: _Literal, add: str) -> tuple[_Item, ...]:
     left, right = "{}" if isinstance(literal, cst.Set | cst.Dict) else "[]"
     text = f"{left}{add}{right}"
-    check_depth(text.encode())
     try:
+        check_depth(text.encode())
         parsed = cst.parse_expression(text)
-    except cst.ParserSyntaxError as error:
+    except (RecipeError, cst.ParserSyntaxError) as error:
         raise RecipeError(f"not elements of a {type(literal).__name__.lower()}: {add!r}") from error
     wanted = type(literal) if isinstance(literal, cst.Set | cst.Dict) else cst.List
     if not isinstance(parsed, wanted) or not parsed.elements:

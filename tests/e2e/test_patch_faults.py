@@ -12,6 +12,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import pytest
 from builders.wheels import make_wheel
 from e2e.conftest import Shim
 
@@ -112,12 +113,14 @@ def test_ptxas_that_fails_is_an_error(shim: Shim, wheel: Path, tmp_path: Path) -
     assert left_over(tmp_path / "out") == []
 
 
-def test_interrupt_leaves_nothing(wheel: Path, tmp_path: Path, libraries: dict[str, bytes]) -> None:
-    """Ctrl-C while ptxas runs: exit 130, the work folder is gone, no ptxas is left."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_leaves_nothing(wheel: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """Ctrl-C or SIGTERM while ptxas runs: the work folder is gone, no ptxas is left."""
     out = tmp_path / "out"
     slow = tmp_path / "ptxas"
     real = shutil.which("ptxas") or str(_extra_ptxas())
-    slow.write_text(f'#!/bin/sh\ncase "$*" in *--version*|*/dev/stdin*) exec {real} "$@";; esac\nsleep 60\n')
+    asks = f'case "$*" in *--version*|*/dev/stdin*) exec {real} "$@";; esac'
+    slow.write_text(f"#!/bin/sh\n{asks}\necho $$ >> {tmp_path}/pids\nsleep 60\n")
     slow.chmod(0o755)
     environment = {**os.environ, "SHIM_CACHE_DIR": str(tmp_path / "cache")}
     process = subprocess.Popen(
@@ -128,14 +131,16 @@ def test_interrupt_leaves_nothing(wheel: Path, tmp_path: Path, libraries: dict[s
         start_new_session=True,
     )
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list(out.glob(".shim-*/old-*")):
+    while time.monotonic() < deadline and not (tmp_path / "pids").exists():
         time.sleep(0.05)
     assert list(out.glob(".shim-*/old-*")), "the run never got to its work folder"
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert left_over(out) == []
+    started = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert started
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
 
 
 def _extra_ptxas() -> Path:

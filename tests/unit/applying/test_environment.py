@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from builders.recipes import FILES, GATE, GOOD, install, record_faults, snapshot, write_recipe
+
 from shim.applying.environment import apply_to_environment, undo_environment
 from shim.applying.environment_result import Ending
 from shim.arch import Target
@@ -187,7 +187,8 @@ def test_a_recipe_that_no_longer_fits_is_an_error(prefix: Path, recipe: Path) ->
 def test_a_dependency_is_looked_at_where_the_package_is(prefix: Path, tmp_path: Path) -> None:
     text = GOOD.replace(
         'kind = "jit-arch-table"\npath = "demo/table.py"\ncontains = "12.1"',
-        'kind = "dependency"\ndistribution = "engine"\nversions = ">=2"\nlibrary = "engine/lib*.so"\ncontains = "sm121"',
+        'kind = "dependency"\ndistribution = "engine"\nversions = ">=2"\n'
+        'library = "engine/lib*.so"\ncontains = "sm121"',
     )
     path = write_recipe(tmp_path / "r", text)
     install(prefix)
