@@ -137,8 +137,14 @@ def errors(tmp_path: Path, kind: type[ShimError], match: str, files: dict[str, s
 def test_refusals(tmp_path: Path) -> None:
     errors(tmp_path, PlanError, "host code", machine="riscv64")
     errors(tmp_path, UsageError, "as-is", as_is=True)
-    errors(tmp_path, PlanError, "no CUDA sources", {name: text for name, text in TINY.items() if name != "unit.cu"})
-    errors(tmp_path, PlanError, "torch", {**TINY, "setup.py": "import torch\n"})
+    errors(
+        tmp_path,
+        PlanError,
+        "no CUDA sources",
+        {name: text for name, text in TINY.items() if name != "unit.cu"},
+        repair=False,
+    )
+    errors(tmp_path, PlanError, "torch", {**TINY, "setup.py": "import torch\n"}, repair=False)
 
 
 RECIPE = """schema = 1
@@ -198,7 +204,18 @@ def test_a_killed_shim_takes_the_build_with_it(tmp_path: Path) -> None:
         "    subprocess.run([sys.executable, '-c', 'import time; time.sleep(5); open(\"late\", \"w\")'])\n"
     )
     source = sdist(tmp_path / "tiny_cuda-1.0.tar.gz", with_backend(body))
-    words = [sys.executable, "-m", "shim", "rebuild", str(source), "--platform", "native", "-o", str(tmp_path / "out")]
+    words = [
+        sys.executable,
+        "-m",
+        "shim",
+        "rebuild",
+        str(source),
+        "--platform",
+        "native",
+        "-o",
+        str(tmp_path / "out"),
+        "--no-repair",
+    ]
     environ = {**os.environ, "PYTHONPATH": str(Path(shim.__file__).parents[1])}
     process = subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
