@@ -16,6 +16,8 @@ from shim.applying.result import Outcome, PatchResult
 from shim.applying.single import patch_single
 from shim.applying.wheel import WheelOptions, patch_wheel
 from shim.arch import Target
+from shim.building.request import RebuildRequest, RebuildResult
+from shim.building.salvage import Salvage, is_lacking, machine_of_wheel, rebuild_wheel, salvage_of
 from shim.cli.options import (
     Session,
     fetch_options,
@@ -25,9 +27,10 @@ from shim.cli.options import (
     target_options,
     verbose_option,
 )
+from shim.cli.rebuild import show as show_rebuild
 from shim.cli.render.patch import plan_lines, refusal_lines, result_document, result_lines
 from shim.cli.watch import Bars
-from shim.errors import UsageError
+from shim.errors import PlanError, UsageError
 from shim.provenance.document import Request
 from shim.recipes.load import load_recipes
 from shim.scan.fetch import fetch, parse_requirement
@@ -57,6 +60,11 @@ _PARTLY = 1
 @click.option("--canonical", is_flag=True, help="Compress with zlib: equal bytes on every machine, but slower.")
 @click.option("--load", is_flag=True, help="Also load each patched library in a child process; runs its constructors.")
 @click.option("--allow-nvidia", is_flag=True, help="Modify NVIDIA's own libraries too. Their licence forbids it.")
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Where patching would leave code as it is, build from source for the target instead.",
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @limit_options
 @verbose_option
@@ -65,29 +73,72 @@ def command(ctx: click.Context, /, subject: str, form: str, **values: Any) -> in
     """Compile the PTX in a wheel ahead of time and add the machine code to its libraries.
 
     The result is written to the folder of -o (default: the current one) and verified before it appears there; the
-    original is never changed, and `shim undo` gives it back.
+    original is never changed, and `shim undo` gives it back. What cannot be saved that way can be built from source:
+    the plan says what that would take, and --rebuild does it.
 
     Exit code: 0, or 1 when some containers had to stay as they are, or 5 when nothing can be done.
     """
     session = ctx.find_object(Session) or Session()
+    target = read_target(values.pop("device"), values.pop("driver_cuda"))
     with Bars(verbose=session.verbose) as bars:
-        result = _patch(subject, bars, **values)
+        path = _find(subject, target, values.pop("platform"), values.pop("python"))
+        result, salvage = _patch_or_rebuild(path, target, bars, **values)
+    if isinstance(result, PatchResult):
+        return _show(result, salvage, form)
+    return show_rebuild(result, form, verbose=session.verbose)
+
+
+def _show(result: PatchResult, salvage: Salvage | None, form: str) -> int:
     if form == "json":
-        click.echo(json.dumps(result_document(result), indent=2))
+        other = {} if salvage is None else {"rebuild": {"possible": salvage.outlook.possible, "text": salvage.text}}
+        click.echo(json.dumps({**result_document(result), **other}, indent=2))
     else:
-        click.echo("\n".join(_lines(result)))
+        click.echo("\n".join(_lines(result) + ([] if salvage is None else [f"instead: {salvage.text}"])))
     return _PARTLY if result.outcome is Outcome.PARTLY else 0
 
 
+def _patch_or_rebuild(
+    path: Path, target: Target, bars: Bars, *, rebuild: bool, **values: Any
+) -> tuple[PatchResult | RebuildResult, Salvage | None]:
+    """Patch; with `rebuild`, a wheel that patching would leave lacking is built from source instead."""
+    salvage = None
+    try:
+        result = _patch(path, target, bars, **{**values, "dry_run": rebuild or values["dry_run"]})
+        if is_lacking(result):
+            salvage = salvage_of(path)
+    except PlanError as error:
+        salvage = salvage_of(path)
+        if salvage is None or not (rebuild and salvage.outlook.possible):
+            more = None if salvage is None else salvage.text
+            raise PlanError(error.message, hint="\n  or: ".join(filter(None, (error.hint, more)))) from error
+    if rebuild and salvage is not None and salvage.outlook.possible:
+        return rebuild_wheel(_rebuild_request(path, salvage, target, **values), bars), salvage
+    if rebuild and not values["dry_run"]:
+        result = _patch(path, target, bars, **values)
+    return result, salvage
+
+
+def _rebuild_request(path: Path, salvage: Salvage, target: Target, **values: Any) -> RebuildRequest:
+    """Options that `patch` lacks have their defaults."""
+    return RebuildRequest(
+        subject=salvage.requirement,
+        folder=values["folder"],
+        target=target,
+        machine=machine_of_wheel(path),
+        dry_run=values["dry_run"],
+        recipe_roots=values["recipe_folders"],
+        recipes=values["chosen"],
+        jobs=values["jobs"],
+        force=values["force"],
+    )
+
+
 def _patch(
-    subject: str,
+    path: Path,
+    target: Target,
     watcher: Watcher,
     *,
     folder: Path,
-    device: str,
-    driver_cuda: str,
-    platform: str | None,
-    python: str | None,
     dry_run: bool,
     only: str,
     chosen: tuple[str, ...],
@@ -102,8 +153,6 @@ def _patch(
     allow_nvidia: bool,
     **limits: Any,
 ) -> PatchResult:
-    target = read_target(device, driver_cuda)
-    path = _find(subject, target, platform, python)
     toolbox = Toolbox(
         store=ContentStore(cache_root() / "compiled"),
         ptxas=ptxas,

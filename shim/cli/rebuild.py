@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from shim.arch import Arch, ComputeCapability
 from shim.cli.options import Session, limit_options, read_limits, read_target, target_options, verbose_option
 from shim.cli.watch import Bars
 from shim.errors import UsageError
+
+if TYPE_CHECKING:
+    from shim.building.request import RebuildResult
 
 _SHORT = 1
 
@@ -76,17 +79,23 @@ def command(ctx: click.Context, /, subject: str, form: str, **values: Any) -> in
     the build failed; 7 when its result is not as promised.
     """
     from shim.building.rebuild import rebuild
-    from shim.building.request import RebuildOutcome
-    from shim.cli.render.rebuild import result_document, result_lines
 
     session = ctx.find_object(Session) or Session()
     request = _request(subject, **values)
     with Bars(verbose=session.verbose) as bars:
         result = rebuild(request, bars)
+    return show(result, form, verbose=session.verbose)
+
+
+def show(result: RebuildResult, form: str, *, verbose: bool) -> int:
+    """Print what came of a rebuild and return the exit code."""
+    from shim.building.request import RebuildOutcome
+    from shim.cli.render.rebuild import result_document, result_lines
+
     if form == "json":
         click.echo(json.dumps(result_document(result), indent=2))
     else:
-        click.echo("\n".join(result_lines(result, verbose=session.verbose)))
+        click.echo("\n".join(result_lines(result, verbose=verbose)))
     return _SHORT if result.outcome is RebuildOutcome.SHORT else 0
 
 
