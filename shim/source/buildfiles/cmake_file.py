@@ -112,7 +112,7 @@ def cmake_facts(source: bytes, path: str) -> FileFacts:
         quirks=tuple(quirks),
         legacy_findcuda=tuple(legacy),
         torch=torch,
-        builds=True,
+        builds=path.rpartition("/")[2] == "CMakeLists.txt",
     )
 
 

@@ -111,7 +111,8 @@ class TestPython:
         )
         assert found.archs[0].reached is True
         found = facts(
-            "def f():\n    if CUDA_HOME is not None:\n        return []\n    return ['arch=compute_80,code=sm_80']#gencode\n"
+            "def f():\n    if CUDA_HOME is not None:\n        return []\n"
+            "    return ['arch=compute_80,code=sm_80']#gencode\n"
         )
         assert found.archs[0].reached is False
 

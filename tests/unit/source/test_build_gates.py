@@ -121,7 +121,7 @@ class TestCMake:
         ],
     )
     def test_forms(self, text, form):
-        (gate,) = [gate for gate in gates(text, "cmake/utils.cmake") if gate.changes]
+        (gate,) = [gate for gate in gates(text, "CMakeLists.txt") if gate.changes]
         assert (gate.form, gate.line) == (form, 1)
 
     @pytest.mark.parametrize(
