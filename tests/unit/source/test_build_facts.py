@@ -153,7 +153,8 @@ class TestPython:
                 ("FORCE_CUDA",),
             ),
             (
-                "arch = os.environ.get('CUDA_ARCH')\nif not arch:\n  if not torch.cuda.is_available():\n    raise OSError",
+                "arch = os.environ.get('CUDA_ARCH')\nif not arch:\n"
+                "  if not torch.cuda.is_available():\n    raise OSError",
                 "raises",
                 ("CUDA_ARCH",),
             ),

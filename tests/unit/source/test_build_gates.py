@@ -168,7 +168,8 @@ class TestOthers:
     def test_own_parser(self):
         text = (
             HEAD
-            + "def parse(v):  # CUDA_ARCH\n    for p in v.split(';'):\n        m = p.split('.')[0]\n        yield m + '0'\n"
+            + "def parse(v):  # CUDA_ARCH\n    for p in v.split(';'):\n"
+            + "        m = p.split('.')[0]\n        yield m + '0'\n"
         )
         assert said(text) == [(7, "arch-parser-drops-minor", Effect.DROPS)]
         assert said(text, target=ComputeCapability(12, 0)) == []
