@@ -40,6 +40,6 @@ def test_the_gate():
     guard = guards()[0]
     gate = gate_of(guard, "lib/x.so", 0x1000, count=3, where="sm_120")
     assert (gate.path, gate.line, gate.offset, gate.form) == ("lib/x.so", 0, 0x1000, f"compiled-{guard.id}")
-    assert gate.words.endswith("(3 sm_120 images)")
+    assert gate.words.endswith("(in 3 images for sm_120)")
     assert gate.changes
     assert longest(guards()) >= len(guard.needle)
