@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
+from shim.source.gates.predicates import is_membership_check
 from shim.source.gates.names import SWITCH_OFF, TUNING, Role, role_of_name
 
 _REASON: Final = re.compile(r"support|requir|only|unsupp|not |need|incompat", re.IGNORECASE)
@@ -100,7 +101,8 @@ class Consequences:
             case ast.Call():
                 return self._argument(node, parent, depth)
             case ast.Expr():
-                return Pair(Kind.EMPTY, Kind.EMPTY)
+                raises = isinstance(node, ast.Call) and is_membership_check(_last_name(node))
+                return Pair(Kind.EMPTY, Kind.REFUSE if raises else Kind.EMPTY)
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 return Pair(Kind.FEATURE, Kind.REFUSE)  # a decorator that lists architectures
             case _:
@@ -229,6 +231,24 @@ class Consequences:
         while current is not None and not isinstance(current, ast.stmt):
             current = self.parents.get(current)
         return current
+
+    def is_numbers(self, node: ast.expr) -> bool:
+        """Whether a table, or the table of that name in this file, holds numbers only."""
+        if isinstance(node, ast.Name):
+            for use in self.tree.body:
+                targets = use.targets if isinstance(use, ast.Assign) else [use.target] if isinstance(use, ast.AnnAssign) else []
+                if any(isinstance(target, ast.Name) and target.id == node.id for target in targets):
+                    value = use.value if isinstance(use, (ast.Assign, ast.AnnAssign)) else None
+                    return value is not None and self.is_numbers(value)
+        if isinstance(node, ast.Dict):
+            return all(self.is_numbers(value) for value in node.values)
+        if isinstance(node, (ast.Tuple, ast.List)):
+            return all(self.is_numbers(value) for value in node.elts)
+        if isinstance(node, ast.BinOp):
+            return self.is_numbers(node.left) and self.is_numbers(node.right)
+        if isinstance(node, ast.Call):
+            return TUNING.search(_last_name(node)) is not None
+        return isinstance(node, ast.Constant) and isinstance(node.value, (int, float))
 
     def is_conditional(self, node: ast.expr) -> bool:
         """Whether something else than the device decides too: `and` with other tests, or an if around it."""
@@ -424,7 +444,7 @@ def _call_kind(node: ast.expr) -> Kind:
     name = _last_name(node)
     if name in _EXITS:
         return Kind.REFUSE
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and name in ("remove", "discard", "pop"):
+    if isinstance(node, ast.Call) and re.match(r"_*(remove|discard|pop|drop|clear|disable)", name):
         return Kind.DISABLE
     if isinstance(node, ast.Call) and name == "append" and node.args and isinstance(node.args[0], (ast.Constant, ast.JoinedStr)):
         owner = _last_name(node.func.value) if isinstance(node.func, ast.Attribute) else ""

@@ -9,9 +9,9 @@ from typing import Final
 
 from shim.arch import ComputeCapability
 from shim.source.gates import values
-from shim.source.gates.names import Role, role_of_call, role_of_name
+from shim.source.gates.names import Role, is_of_device, role_of_call, role_of_name
 from shim.source.gates.panel import UNKNOWN, Shapeless, capability_in
-from shim.source.gates.predicates import predicate
+from shim.source.gates.predicates import is_membership_check, predicate
 from shim.source.gates.values import DeviceName, PerDevice, Properties, lift, truth
 
 _DEEPEST: Final = 40
@@ -142,7 +142,11 @@ class Evaluator:
             return UNKNOWN
         if name is not None and name.startswith(("cute.", "cutlass.", "sys.", "np.", "os.")):
             return UNKNOWN
-        return self.of_role(self._role(node.attr))
+        role = self._role(node.attr)
+        owner = dotted(node.value) or ""
+        if role is Role.CAPABILITY and not is_of_device(owner.rpartition(".")[2], node.attr):
+            return UNKNOWN
+        return self.of_role(role)
 
     def _sequence(self, node: ast.Tuple | ast.List | ast.Set) -> object:
         if len(node.elts) > _MOST_ELEMENTS:
@@ -222,6 +226,8 @@ class Evaluator:
         if own is not UNKNOWN:
             return own
         arguments = [self(argument) for argument in node.args if not isinstance(argument, ast.Starred)]
+        if is_membership_check(last) and len(arguments) >= 2:
+            return lift(_bound(values.compare, "In"), *arguments[:2])
         if (found := predicate(last, arguments, self.devices)) is not UNKNOWN:
             return found
         if name in _CONVERSIONS:
@@ -244,9 +250,11 @@ class Evaluator:
         return self.of_role(role)
 
     def _comprehension(self, node: ast.GeneratorExp | ast.ListComp | ast.SetComp) -> object:
-        inner = self._bound_scope(node, UNKNOWN)
-        inner(node.elt)
-        return UNKNOWN
+        rows = self(node.generators[0].iter)
+        if len(node.generators) != 1 or node.generators[0].ifs or not isinstance(rows, (tuple, list)):
+            return UNKNOWN
+        found = [self._bound_scope(node, row)(node.elt) for row in rows[:_MOST_ELEMENTS]]
+        return UNKNOWN if _per_device(found) else found
 
     def _any(self, node: ast.GeneratorExp | ast.ListComp, *, every: bool) -> object:
         source = self(node.generators[0].iter)

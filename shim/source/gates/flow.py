@@ -17,7 +17,7 @@ from shim.source.gates.evaluate import Evaluator, dotted
 from shim.source.gates.names import Role
 from shim.source.gates.panel import UNKNOWN, capability_in
 from shim.source.gates.predicates import is_predicate
-from shim.source.gates.values import PerDevice, truth
+from shim.source.gates.values import PerDevice, compare, lift, truth
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Live = tuple[bool, ...]
@@ -281,7 +281,7 @@ class _Walk:
                 yield from self._expression(node.body, evaluator.child(), live)
                 return
         if _may_test(node) and (not isinstance(node, ast.Subscript) or isinstance(evaluator(node.value), dict)):
-            value = evaluator(node)
+            value = _asked(node, evaluator)
             if isinstance(value, PerDevice):
                 yield Site(node, value.values, live, self.scope)
         for part in ast.iter_child_nodes(node):
@@ -303,10 +303,29 @@ class _Walk:
             yield from self._expression(part, inner, live)
 
 
+def _asked(node: ast.expr, evaluator: Evaluator) -> object:
+    """The outcome of a test; for a look-up, whether the device is in the table."""
+    table, key = lookup_parts(node)
+    if table is not None and key is not None:
+        held = evaluator(table)
+        return lift(lambda one, two: compare("In", one, two), evaluator(key), held) if isinstance(held, dict) else UNKNOWN
+    return evaluator(node)
+
+
+def lookup_parts(node: ast.expr) -> tuple[ast.expr | None, ast.expr | None]:
+    """Table and key of `table[key]` or `table.get(key)`."""
+    if isinstance(node, ast.Subscript):
+        return node.value, node.slice
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
+        return node.func.value, node.args[0]
+    return None, None
+
+
 def _may_test(node: ast.expr) -> bool:
     """Whether the expression itself compares: a use of a flag that was computed elsewhere does not."""
     if isinstance(node, ast.Compare):
-        return True
+        sides = (node.left, *node.comparators)
+        return not any(isinstance(side, ast.Constant) and (side.value is None or isinstance(side.value, bool)) for side in sides)
     if isinstance(node, ast.Call):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         return name in ("startswith", "get") or is_predicate(name) or any(map(_is_literal_capability, node.args))

@@ -48,6 +48,7 @@ class Case:
         knows_target: the function around it names the target elsewhere, or has a twin for it.
         conditional: something else than the device decides too.
         one_shape: it stands beside tests for exact sizes of one model.
+        numbers: it is a look-up in a table of numbers.
         ladder: (it is an elif after another test of the capability, such an elif follows).
     """
 
@@ -60,6 +61,7 @@ class Case:
     knows_target: bool = False
     conditional: bool = False
     one_shape: bool = False
+    numbers: bool = False
     ladder: tuple[bool, bool] = (False, False)
 
     def on(self, device: ComputeCapability) -> bool | None:
@@ -83,7 +85,7 @@ def _differs(case: Case, mine: bool) -> Judgement:
     me, like = str(case.target), str(sibling(case.target))
     ours, theirs = case.pair.of(mine), case.pair.of(not mine)
     if _names_target(case, mine):
-        if ours is Kind.REFUSE or (ours is Kind.DISABLE and theirs is Kind.FEATURE):
+        if ours is Kind.REFUSE or (ours is Kind.DISABLE and theirs in (Kind.FEATURE, Kind.EMPTY)):
             return _made(Sign.NEGATIVE, Effect.REFUSES if ours is Kind.REFUSE else Effect.DISABLES, Confidence.MEDIUM,
                          f"names {me} and leaves it out")
         return _made(Sign.EXACT, Effect.NONE, Confidence.HIGH, f"{me} has a branch of its own")
@@ -91,6 +93,8 @@ def _differs(case: Case, mine: bool) -> Judgement:
         return _made(Sign.EXACT, Effect.NONE, Confidence.MEDIUM, f"tensor memory, which neither {like} nor {me} has")
     if case.knows_target and ours is not Kind.REFUSE:
         return _made(Sign.EXACT, Effect.NONE, Confidence.MEDIUM, f"{me} is dealt with in the same place")
+    if case.numbers:
+        return _made(Sign.NEUTRAL, Effect.TUNES, Confidence.MEDIUM, f"a table of numbers that has {like} and not {me}")
     if case.one_shape:
         return _made(Sign.NEUTRAL, Effect.TUNES, Confidence.MEDIUM, f"a path tuned on {like} for one model's sizes")
     if ours is not Kind.REFUSE and (theirs is Kind.TUNE or {ours, theirs} == {Kind.TUNE, Kind.EMPTY}):
@@ -117,7 +121,11 @@ def _shut_out(case: Case, mine: bool) -> Judgement | None:
         others += [device for device, outcome in zip(case.devices, case.outcomes, strict=True) if outcome is None]
     if not any(_OLDEST <= device < case.target for device in others):
         return None
-    if not any(is_generic(device) for device in others) or OTHER_HARDWARE.search(case.around):
+    generic = [device for device in others if is_generic(device)]
+    kept = [device for device, outcome in _reached(case) if outcome == mine and device.major in {one.major for one in generic}]
+    if any(_OLDEST <= device for device in kept) and not isinstance(case.node, ast.Call):
+        return None  # 8.0 and not 8.6: a matter of that part's shared memory, or of where it was measured
+    if not generic or OTHER_HARDWARE.search(case.around):
         return _other_generation(case, others)
     is_bound = not isinstance(case.node, ast.Compare) or (
         len(case.node.ops) == 1 and not isinstance(case.node.ops[0], _EQUALS)

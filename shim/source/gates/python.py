@@ -13,7 +13,7 @@ from typing import Final
 
 from shim.arch import ComputeCapability
 from shim.source.gates.consequence import Consequences
-from shim.source.gates.flow import Flow, Site
+from shim.source.gates.flow import Flow, Site, lookup_parts
 from shim.source.gates.forms import form_of
 from shim.source.gates.judge import Case, Judgement, judge, outcomes_of
 from shim.source.gates.model import Gate
@@ -25,7 +25,7 @@ from shim.source.gates.tables import table_gates
 _LARGEST: Final = 8 << 20  # bytes; generated tables beyond that hold no code
 _LONGEST_LINE: Final = 200
 # Files that write kernels carry the architecture they write for as a parameter.
-_GENERATOR: Final = re.compile(r"generat|emit_|_library\.py|cutlass_library|codegen")
+_GENERATOR: Final = re.compile(r"generat|autogen|emit_|_library\.py|cutlass_library|codegen")
 # Every file that tests the capability or lists architectures holds one of the first, or one of the second in a test.
 _WORDS: Final = (
     b"capabilit", b"CAPABILIT", b"compute_cap", b"get_device_prop", b"getDeviceProp", b"device_prop", b"sm_version", b"smVersion", b"GB10",
@@ -81,6 +81,7 @@ def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability
             around=f"{path} {scope} {line}",
             knows_target=_knows(site, flow, lines, target),
             conditional=consequences.is_conditional(site.node),
+            numbers=_reads_numbers(site, consequences),
             one_shape=consequences.fits_one_shape(site.node),
             ladder=consequences.ladder(site.node),
         )
@@ -91,6 +92,11 @@ def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability
     for gate in (*parsing_gates(tree, path, lines, target), *table_gates(tree, path, lines, target)):
         found.setdefault((gate.line, ""), gate)
     return tuple(gate for _, gate in sorted(found.items()))
+
+
+def _reads_numbers(site: Site, consequences: Consequences) -> bool:
+    table, _ = lookup_parts(site.node)
+    return table is not None and consequences.is_numbers(table)
 
 
 def _knows(site: Site, flow: Flow, lines: Sequence[str], target: ComputeCapability) -> bool:

@@ -13,7 +13,7 @@ from shim.source.gates.model import Effect, Gate, Sign
 from shim.source.gates.names import OTHER_HARDWARE
 from shim.source.gates.panel import capability_in, is_generic, sibling
 
-_MAXIMUM: Final = re.compile(r"_*(cuda_)?max(imum)?_(supported_)?(cuda_)?(compute_)?(capability|cc|arch|sm)\w*|_*max_supported_\w*(capability|cc|arch|sm)", re.IGNORECASE)
+_MAXIMUM: Final = re.compile(r"(\w+_)?_*(cuda_)?max(imum)?_(supported_)?(cuda_)?(compute_)?(capability|cc|arch|sm)\w*|_*max_supported_\w*(capability|cc|arch|sm)", re.IGNORECASE)
 _LISTS: Final = re.compile(r"\w*(admissible|supported|valid|allowed|known)_*\w*(arch|sm|cap|cc)\w*|_*(sm|arch)s?_supported", re.IGNORECASE)
 _DECORATORS: Final = frozenset({"supported_compute_capability"})
 
