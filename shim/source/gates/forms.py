@@ -42,4 +42,8 @@ def _call_form(node: ast.Call) -> str:
 
 
 def _is_device_name(node: ast.Compare) -> bool:
-    return isinstance(node.left, ast.Constant) and isinstance(node.left.value, str) and capability_in(node.left.value) is None
+    return (
+        isinstance(node.left, ast.Constant)
+        and isinstance(node.left.value, str)
+        and capability_in(node.left.value) is None
+    )

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from shim.arch import ComputeCapability
 from shim.model import Confidence
-from shim.source.gates.consequence import Kind, Pair
+from shim.source.gates.branches import Kind
+from shim.source.gates.consequence import Pair
 from shim.source.gates.model import Effect, Sign
 from shim.source.gates.names import OTHER_HARDWARE
 from shim.source.gates.panel import is_generic, sibling
@@ -85,9 +86,13 @@ def _differs(case: Case, mine: bool) -> Judgement:
     me, like = str(case.target), str(sibling(case.target))
     ours, theirs = case.pair.of(mine), case.pair.of(not mine)
     if _names_target(case, mine):
-        if ours is Kind.REFUSE or (ours is Kind.DISABLE and theirs in (Kind.FEATURE, Kind.EMPTY)):
-            return _made(Sign.NEGATIVE, Effect.REFUSES if ours is Kind.REFUSE else Effect.DISABLES, Confidence.MEDIUM,
-                         f"names {me} and leaves it out")
+        if ours is Kind.REFUSE or (ours is Kind.DISABLE and (theirs is Kind.FEATURE or _is_name_test(case.node))):
+            return _made(
+                Sign.NEGATIVE,
+                Effect.REFUSES if ours is Kind.REFUSE else Effect.DISABLES,
+                Confidence.MEDIUM,
+                f"names {me} and leaves it out",
+            )
         return _made(Sign.EXACT, Effect.NONE, Confidence.HIGH, f"{me} has a branch of its own")
     if _TENSOR_MEMORY.search(case.around):
         return _made(Sign.EXACT, Effect.NONE, Confidence.MEDIUM, f"tensor memory, which neither {like} nor {me} has")
@@ -102,12 +107,17 @@ def _differs(case: Case, mine: bool) -> Judgement:
     if ours is Kind.REFUSE:
         return _made(Sign.POSITIVE, Effect.REFUSES, Confidence.HIGH, f"allows {like} and refuses {me}")
     if theirs in _LEFT_OUT or (theirs is Kind.EMPTY and ours is not Kind.DISABLE):
-        return _made(Sign.NEGATIVE, Effect.MISLEADS, Confidence.MEDIUM,
-                     f"keeps {like} off a path, and lets {me} take it")
+        return _made(
+            Sign.NEGATIVE, Effect.MISLEADS, Confidence.MEDIUM, f"keeps {like} off a path, and lets {me} take it"
+        )
     if {ours, theirs} <= {Kind.LOG, Kind.EMPTY}:
         return _made(Sign.NEUTRAL, Effect.NONE, Confidence.MEDIUM, f"prints something else on {me} than on {like}")
-    return _made(Sign.POSITIVE, Effect.DISABLES, Confidence.HIGH if ours is Kind.DISABLE else Confidence.MEDIUM,
-                 f"gives {like} a path that {me} does not get")
+    return _made(
+        Sign.POSITIVE,
+        Effect.DISABLES,
+        Confidence.HIGH if ours is Kind.DISABLE else Confidence.MEDIUM,
+        f"gives {like} a path that {me} does not get",
+    )
 
 
 def _shut_out(case: Case, mine: bool) -> Judgement | None:
@@ -116,14 +126,20 @@ def _shut_out(case: Case, mine: bool) -> Judgement | None:
     first_generation = {device.major for device, outcome in _reached(case) if outcome == mine} == {case.target.major}
     if ours not in _LEFT_OUT or theirs in _LEFT_OUT or case.ladder[1] or (first_generation and mine):
         return None
+    if _is_listed(case, mine):
+        return None
     others = [device for device, outcome in _reached(case) if outcome is not None and outcome != mine]
     if case.ladder[0]:
         others += [device for device, outcome in zip(case.devices, case.outcomes, strict=True) if outcome is None]
     if not any(_OLDEST <= device < case.target for device in others):
         return None
     generic = [device for device in others if is_generic(device)]
-    kept = [device for device, outcome in _reached(case) if outcome == mine and device.major in {one.major for one in generic}]
-    if any(_OLDEST <= device for device in kept) and not isinstance(case.node, ast.Call):
+    kept = [
+        device
+        for device, outcome in _reached(case)
+        if outcome == mine and device.major in {one.major for one in generic}
+    ]
+    if any(device >= _OLDEST for device in kept) and not isinstance(case.node, ast.Call):
         return None  # 8.0 and not 8.6: a matter of that part's shared memory, or of where it was measured
     if not generic or OTHER_HARDWARE.search(case.around):
         return _other_generation(case, others)
@@ -133,13 +149,18 @@ def _shut_out(case: Case, mine: bool) -> Judgement | None:
     if case.conditional or (ours is Kind.DISABLE and (is_bound or len({device.major for device in others}) < 2)):
         return None
     effect = Effect.REFUSES if ours is Kind.REFUSE else Effect.DISABLES
-    return _made(Sign.POSITIVE, effect, Confidence.MEDIUM,
-                 f"open for {_named(others)}, closed for {case.target} and everything newer")
+    return _made(
+        Sign.POSITIVE,
+        effect,
+        Confidence.MEDIUM,
+        f"open for {_named(others)}, closed for {case.target} and everything newer",
+    )
 
 
 def _other_generation(case: Case, others: Sequence[ComputeCapability]) -> Judgement:
-    return _made(Sign.EXACT, Effect.NONE, Confidence.MEDIUM,
-                 f"code for {_named(others)} alone; {case.target} takes another path")
+    return _made(
+        Sign.EXACT, Effect.NONE, Confidence.MEDIUM, f"code for {_named(others)} alone; {case.target} takes another path"
+    )
 
 
 def _let_in(case: Case, mine: bool) -> Judgement | None:
@@ -151,8 +172,12 @@ def _let_in(case: Case, mine: bool) -> Judgement | None:
     ours = case.pair.of(mine)
     if ours is not Kind.FEATURE or not OTHER_HARDWARE.search(case.around):
         return None
-    return _made(Sign.TOO_WIDE, Effect.NONE, Confidence.LOW,
-                 f"a lower bound of 10.0 lets {case.target} in; right only if the code is not bound to tcgen05")
+    return _made(
+        Sign.TOO_WIDE,
+        Effect.NONE,
+        Confidence.LOW,
+        f"a lower bound of 10.0 lets {case.target} in; right only if the code is not bound to tcgen05",
+    )
 
 
 def _names_target(case: Case, mine: bool) -> bool:
@@ -165,8 +190,23 @@ def _names_target(case: Case, mine: bool) -> bool:
     return mine
 
 
+def _is_name_test(node: ast.expr) -> bool:
+    """`"GB10" in name`: nobody tunes for a name."""
+    return isinstance(node, ast.Compare) and isinstance(node.left, ast.Constant) and isinstance(node.left.value, str)
+
+
+def _is_listed(case: Case, mine: bool) -> bool:
+    """The target, or its major, is among what the test asks for."""
+    if not isinstance(case.node, ast.Compare) or len(case.node.ops) != 1:
+        return False
+    op = case.node.ops[0]
+    return mine if isinstance(op, (ast.Eq, ast.In)) else not mine and isinstance(op, (ast.NotEq, ast.NotIn))
+
+
 def _reached(case: Case) -> list[tuple[ComputeCapability, bool | None]]:
-    return [(device, outcome) for device, outcome in zip(case.devices, case.outcomes, strict=True) if outcome is not None]
+    return [
+        (device, outcome) for device, outcome in zip(case.devices, case.outcomes, strict=True) if outcome is not None
+    ]
 
 
 def _named(devices: Sequence[ComputeCapability]) -> str:

@@ -26,7 +26,7 @@ class Role(Enum):
 
 _CAPABILITY: Final = re.compile(
     r"_*((cuda|device|dev|gpu|compute|nv|current|target|actual|highest|local|my|self|torch)_)*"
-    r"(capability|capabilities|compute_cap|computecapability|cuda_cap|device_cap|cc|sm|sm_?version|sm_?arch|sm_?ver|sm_?num(ber)?|sm_?major_minor"
+    r"(capability|capabilities|compute_cap|computecapability|cuda_cap|device_cap|cc|(?<=_)sm|sm_?version|sm_?arch|sm_?ver|sm_?num(ber)?|sm_?major_minor"
     r"|arch|cuda_arch|gpu_arch|nvarch|arch_num(ber)?|arch_int|cc_int|cc_tuple|capability_(int|tuple|num|str)|sm_?(int|tuple|str))"
     r"(_(int|tuple|num|number|str|string|value|version))?",
     re.IGNORECASE,
@@ -37,9 +37,15 @@ _CAPABILITY_CALL: Final = re.compile(
     r"(_(int|tuple|number|num|str|torch|version|safe|cached|cuda|for_device))?"
     r"|_*(device|cuda|gpu|compute|dev|target)_(capability|cc|arch|sm)(_(int|tuple|number|num|str))?|getComputeCapability",
 )
-_MAJOR: Final = re.compile(r"_*(\w*_)?(sm|cc|cap|capability|compute_capability|device|arch|gpu|dev)_?major", re.IGNORECASE)
-_MINOR: Final = re.compile(r"_*(\w*_)?(sm|cc|cap|capability|compute_capability|device|arch|gpu|dev)_?minor", re.IGNORECASE)
-_PROPERTIES: Final = re.compile(r"_*(\w*_)?(prop|props|properties|device_properties|device_prop|dev_props?)", re.IGNORECASE)
+_MAJOR: Final = re.compile(
+    r"_*(\w*_)?(sm|cc|cap|capability|compute_capability|device|arch|gpu|dev)_?major", re.IGNORECASE
+)
+_MINOR: Final = re.compile(
+    r"_*(\w*_)?(sm|cc|cap|capability|compute_capability|device|arch|gpu|dev)_?minor", re.IGNORECASE
+)
+_PROPERTIES: Final = re.compile(
+    r"_*(\w*_)?(prop|props|properties|device_properties|device_prop|dev_props?)", re.IGNORECASE
+)
 _PROPERTIES_CALL: Final = re.compile(r"_*(get_?)(\w*_)?(device_?)?(properties|props)|getDeviceProperties")
 _DEVICE_NAME: Final = re.compile(r"_*(gpu|device|dev|cuda_device)_?names?(_lower|_upper)?", re.IGNORECASE)
 _DEVICE_NAME_CALL: Final = re.compile(r"_*get_(gpu|device|cuda_device)_?name")
@@ -49,7 +55,8 @@ _OTHER_MAKER: Final = re.compile(
     re.IGNORECASE,
 )
 _NVIDIA: Final = re.compile(
-    r"_*(is|on|has)_*(cuda|nvidia|cuda_alike|cuda_platform|nvidia_gpu)(_(platform|device|available|backend|gpu|like))?", re.IGNORECASE
+    r"_*(is|on|has)_*(cuda|nvidia|cuda_alike|cuda_platform|nvidia_gpu)(_(platform|device|available|backend|gpu|like))?",
+    re.IGNORECASE,
 )
 NOT_NVIDIA_PATH: Final = re.compile(
     r"(^|[/_])(amd|rocm|hip|xpu|npu|ascend|hpu|gaudi|musa|mps|metal|tpu|gfx\d*\w*|aiter|mlx|sycl|cambricon|mlu|openvino|habana)([/_.]|$)"
@@ -58,7 +65,8 @@ NOT_NVIDIA_PATH: Final = re.compile(
 
 _STRONG: Final = re.compile(r"cap|sm_?version|_cc$|cuda_arch|gpu_arch|device_sm|sm_arch", re.IGNORECASE)
 _HOLDS_DEVICE: Final = re.compile(
-    r"(^|_)(dev|device|gpu|target|props?|properties|facts|ctx|context|platform|hw|machine|card)\d*(_|$)|_info$", re.IGNORECASE
+    r"(^|_)(dev|device|gpu|target|props?|properties|facts|ctx|context|platform|hw|machine|card)\d*(_|$)|_info$",
+    re.IGNORECASE,
 )
 
 
@@ -108,7 +116,10 @@ TUNING: Final = re.compile(
 )
 """Names of numbers that change speed, not what is done."""
 
-SWITCH_OFF: Final = re.compile(r"disabl|skip|unsupport|not_support|avoid|broken|forbid|fall_?back|block_list|exclude|deny|no_|without|workaround|emulat", re.IGNORECASE)
+SWITCH_OFF: Final = re.compile(
+    r"disabl|skip|unsupport|not_support|avoid|broken|forbid|fall_?back|block_list|exclude|deny|no_|without|workaround|emulat",
+    re.IGNORECASE,
+)
 """Flags whose True leaves something out."""
 
 OTHER_HARDWARE: Final = re.compile(

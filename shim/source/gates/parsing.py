@@ -11,8 +11,13 @@ from shim.arch import ComputeCapability
 from shim.model import Confidence
 from shim.source.gates.model import Effect, Gate, Sign
 
-_ARCH_NAME: Final = re.compile(r"_*(cuda_|compute_|gpu_|sm_|target_|nv_)*(arch(s|es)?|cc|ccs|cap|capability|capabilities|sm|compute_cap\w*|arch_?list|archstr|arch_str|arch_version|arch_name)", re.IGNORECASE)
-_CLEANING: Final = frozenset({"strip", "rstrip", "replace", "removesuffix", "sub", "match", "fullmatch", "isdigit", "search", "findall"})
+_ARCH_NAME: Final = re.compile(
+    r"_*(cuda_|compute_|gpu_|sm_|target_|nv_)*(arch(s|es)?|cc|ccs|cap|capability|capabilities|sm|compute_cap\w*|arch_?list|archstr|arch_str|arch_version|arch_name)",
+    re.IGNORECASE,
+)
+_CLEANING: Final = frozenset(
+    {"strip", "rstrip", "replace", "removesuffix", "sub", "match", "fullmatch", "isdigit", "search", "findall"}
+)
 _ARCH_VARIABLES: Final = ("TORCH_CUDA_ARCH_LIST", "CUDA_ARCH", "NVCC_ARCH", "SM_LIST", "arch_list")
 
 
@@ -26,12 +31,18 @@ def parsing_gates(tree: ast.Module, path: str, lines: Sequence[str], target: Com
 
 
 def _in_scope(
-    scope: ast.FunctionDef | ast.AsyncFunctionDef | ast.Module, path: str, lines: Sequence[str], target: ComputeCapability
+    scope: ast.FunctionDef | ast.AsyncFunctionDef | ast.Module,
+    path: str,
+    lines: Sequence[str],
+    target: ComputeCapability,
 ) -> Iterator[Gate]:
     nodes = list(_own(scope))
     parts = _split_parts(nodes)
-    cleaned = {_name(node.func.value) for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-               and node.func.attr in _CLEANING}
+    cleaned = {
+        _name(node.func.value)
+        for node in nodes
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CLEANING
+    }
     guarded = any(isinstance(node, ast.Try) for node in nodes)
     for node in nodes:
         if not isinstance(node, ast.Call) or _name(node.func) != "int" or len(node.args) != 1:
@@ -39,17 +50,25 @@ def _in_scope(
         argument = node.args[0]
         name = _name(argument)
         if (name in parts and name not in cleaned and not guarded) or (_without_ptx(argument) and not guarded):
-            yield _gate(node, scope, path, lines, "parse-minor", f'reads the minor as a number, and "{target}a" has none')
+            yield _gate(
+                node, scope, path, lines, "parse-minor", f'reads the minor as a number, and "{target}a" has none'
+            )
         elif _two_digits(argument):
-            yield _gate(node, scope, path, lines, "parse-two-digits", f"takes two digits of {target.sm}, which has three")
+            yield _gate(
+                node, scope, path, lines, "parse-two-digits", f"takes two digits of {target.sm}, which has three"
+            )
     keys = {_name(node.targets[0]): node for node in nodes if isinstance(node, ast.Assign) and _two_digits(node.value)}
     for node in nodes:
         if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)) and _name(node.left) in keys:
             cut = keys[_name(node.left)]
-            yield _gate(cut, scope, path, lines, "parse-two-digits", f"takes two digits of {target.sm}, which has three")
+            yield _gate(
+                cut, scope, path, lines, "parse-two-digits", f"takes two digits of {target.sm}, which has three"
+            )
     for node in nodes:
         if _maps_int(node) and not guarded:
-            yield _gate(node, scope, path, lines, "parse-minor", f'reads the minor as a number, and "{target}a" has none')
+            yield _gate(
+                node, scope, path, lines, "parse-minor", f'reads the minor as a number, and "{target}a" has none'
+            )
 
 
 def _own(scope: ast.AST) -> Iterator[ast.AST]:
@@ -111,7 +130,9 @@ def _two_digits(node: ast.expr) -> bool:
         return False
     low, high = node.slice.lower, node.slice.upper
     bounds = tuple(part.value if isinstance(part, ast.Constant) else None for part in (low, high))
-    return _ARCH_NAME.fullmatch(_name(node.value)) is not None and (bounds in ((None, 2), (0, 2), (3, 5)) and high is not None)
+    return _ARCH_NAME.fullmatch(_name(node.value)) is not None and (
+        bounds in ((None, 2), (0, 2), (3, 5)) and high is not None
+    )
 
 
 def _name(node: ast.AST) -> str:

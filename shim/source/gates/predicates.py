@@ -14,7 +14,10 @@ from shim.arch import ComputeCapability
 from shim.source.gates.panel import UNKNOWN, capability_in
 from shim.source.gates.values import PerDevice
 
-_AT_LEAST: Final = re.compile(r"_*(is_|has_)?(cuda_)?(sm|SM)_?(at_least_|version_at_least_)(\d{2,3})|_*(is_)?sm_?(\d{2,3})_?(or_(later|newer|above)|OrLater|plus)", re.IGNORECASE)
+_AT_LEAST: Final = re.compile(
+    r"_*(is_|has_)?(cuda_)?(sm|SM)_?(at_least_|version_at_least_)(\d{2,3})|_*(is_)?sm_?(\d{2,3})_?(or_(later|newer|above)|OrLater|plus)",
+    re.IGNORECASE,
+)
 
 Test = Callable[[ComputeCapability, ComputeCapability], bool]
 

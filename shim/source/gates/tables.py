@@ -13,8 +13,13 @@ from shim.source.gates.model import Effect, Gate, Sign
 from shim.source.gates.names import OTHER_HARDWARE
 from shim.source.gates.panel import capability_in, is_generic, sibling
 
-_MAXIMUM: Final = re.compile(r"(\w+_)?_*(cuda_)?max(imum)?_(supported_)?(cuda_)?(compute_)?(capability|cc|arch|sm)\w*|_*max_supported_\w*(capability|cc|arch|sm)", re.IGNORECASE)
-_LISTS: Final = re.compile(r"\w*(admissible|supported|valid|allowed|known)_*\w*(arch|sm|cap|cc)\w*|_*(sm|arch)s?_supported", re.IGNORECASE)
+_MAXIMUM: Final = re.compile(
+    r"(\w+_)?_*(cuda_)?max(imum)?_(supported_)?(cuda_)?(compute_)?(capability|cc|arch|sm)(?!s|_count)\w*|_*max_supported_\w*(capability|cc|arch|sm)",
+    re.IGNORECASE,
+)
+_LISTS: Final = re.compile(
+    r"\w*(admissible|supported|valid|allowed|known)_*\w*(arch|sm|cap|cc)\w*|_*(sm|arch)s?_supported", re.IGNORECASE
+)
 _DECORATORS: Final = frozenset({"supported_compute_capability"})
 
 
@@ -41,7 +46,9 @@ def _scopes(outer: ast.AST) -> Iterator[ast.AST]:
                 yield from _scopes(node)
 
 
-def _assigned(node: ast.stmt, outer: ast.AST, path: str, lines: Sequence[str], target: ComputeCapability) -> Iterator[Gate]:
+def _assigned(
+    node: ast.stmt, outer: ast.AST, path: str, lines: Sequence[str], target: ComputeCapability
+) -> Iterator[Gate]:
     if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
         return
     name = _name(node.targets[0] if isinstance(node, ast.Assign) else node.target)
@@ -50,8 +57,15 @@ def _assigned(node: ast.stmt, outer: ast.AST, path: str, lines: Sequence[str], t
         if limit is not None and limit < target:
             around = f"{path} {getattr(outer, 'name', '')}"
             bound = OTHER_HARDWARE.search(around) is not None
-            yield _gate(node, outer, path, lines, "class-maximum", refuses=not bound,
-                        words=f"an upper bound of {limit}; {target} is above it" + (", and so is the code" if bound else ""))
+            yield _gate(
+                node,
+                outer,
+                path,
+                lines,
+                "class-maximum",
+                refuses=not bound,
+                words=f"an upper bound of {limit}; {target} is above it" + (", and so is the code" if bound else ""),
+            )
     elif isinstance(outer, ast.ClassDef) and _LISTS.fullmatch(name):
         yield from _listed(node.value, outer, path, lines, target)
 
@@ -72,10 +86,16 @@ def _listed(
     known = {capability for text in texts if (capability := capability_in(text)) is not None}
     if not known or target in known:
         return
-    family = any(isinstance(text, str) and text.endswith("f") and capability_in(text) == sibling(target) for text in texts)
+    family = any(
+        isinstance(text, str) and text.endswith("f") and capability_in(text) == sibling(target) for text in texts
+    )
     if sibling(target) in known and not family:
         yield _gate(node, outer, path, lines, form, refuses=True, words=f"lists {sibling(target)} and not {target}")
-    elif any(is_generic(capability) for capability in known) and len({one.major for one in known}) > 1 and max(known) < target:
+    elif (
+        any(is_generic(capability) for capability in known)
+        and len({one.major for one in known}) > 1
+        and max(known) < target
+    ):
         bound = OTHER_HARDWARE.search(f"{path} {getattr(outer, 'name', '')}") is not None
         yield _gate(node, outer, path, lines, form, refuses=not bound, words=f"the list ends at {max(known)}")
     elif not any(is_generic(capability) for capability in known):

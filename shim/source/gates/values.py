@@ -179,7 +179,16 @@ def method(value: object, name: str, arguments: tuple[object, ...]) -> object:
     if isinstance(value, dict) and name == "get" and arguments:
         found = lookup(value, arguments[0])
         return arguments[1] if found is None and len(arguments) > 1 else found
-    if isinstance(value, str) and name in ("lower", "upper", "strip", "startswith", "endswith", "split", "join", "replace"):
+    if isinstance(value, str) and name in (
+        "lower",
+        "upper",
+        "strip",
+        "startswith",
+        "endswith",
+        "split",
+        "join",
+        "replace",
+    ):
         if any(argument is UNKNOWN or _any_shapeless(argument) for argument in arguments) or len(value) > _LONGEST:
             return UNKNOWN
         return getattr(value, name)(*arguments)
