@@ -46,7 +46,8 @@ def sections(page: str) -> set[str]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {name for parameter in command.params for name in parameter.opts if name.startswith("-")}
+    names = [name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)]
+    return {name for name in names if name.startswith("-")}
 
 
 def command_named(name: str) -> click.Command:
