@@ -85,14 +85,18 @@ def headline_with_gates(headline: str, subject: Subject, verdict: Verdict, gates
     source = subject is Subject.SDIST or (subject is Subject.DIRECTORY and not verdict.grade.on_scale)
     if source:
         return _of_source(headline, str(verdict.target.device), gates)
-    refusing = [gate for gate in gates if gate.code in _RUN]
+    refusing = [gate for gate in gates if gate.code in _RUN and gate.confidence is not Confidence.LOW]
     if not refusing:
         return headline
-    worst = next((gate for gate in refusing if gate.effect == Effect.MISLEADS), refusing[0])
-    what = "refuse this device or keep it from" if worst.effect != Effect.MISLEADS else "refuse, avoid or mislead"
+    misled = [gate for gate in refusing if gate.effect == Effect.MISLEADS]
+    worst = (misled or refusing)[0]
+    many = len(refusing) > 1
+    if misled:
+        what = "refuse or mislead this device" if many else "misleads this device"
+    else:
+        what = f"{'keep' if many else 'keeps'} this device from code that it could run"
     runs = "But " if verdict.grade.on_scale else ""
-    tail = "paths that it could take" if worst.effect != Effect.MISLEADS else "this device"
-    return f"{headline} {runs}{plural(len(refusing), 'gate')} {what} {tail}, such as {place_of(worst)}."
+    return f"{headline} {runs}{plural(len(refusing), 'gate')} {what}, such as {place_of(worst)}."
 
 
 def _of_source(headline: str, device: str, gates: Sequence[GateNote]) -> str:

@@ -47,9 +47,9 @@ def sections(page: str) -> set[str]:
 
 def options_of(command: click.Command) -> set[str]:
     """Of the command and those below it."""
-    found = {name for parameter in command.params for name in parameter.opts if name.startswith("-")}
+    names = [name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)]
     below = command.commands.values() if isinstance(command, click.Group) else ()
-    return found.union(*map(options_of, below))
+    return {name for name in names if name.startswith("-")}.union(*map(options_of, below))
 
 
 def command_named(name: str) -> click.Command:

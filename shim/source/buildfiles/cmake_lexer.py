@@ -18,7 +18,7 @@ _QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _UNQUOTED: Final = re.compile(rb'(?:[^\s()#"\\;]|\\.|"(?:[^"\\]|\\.)*"|\$\([^()\n]*\))+', re.DOTALL)
 _LINE_END: Final = re.compile(rb"[^\n]*\n?")
 _MAX_DEPTH: Final = 1000
-_LONGEST_BRACKET: Final = 1 << 16  # bytes; a bracket that is never closed must not be searched for again and again
+_LONGEST_BRACKET: Final = 1 << 14  # bytes; a bracket that is never closed must not be searched for again and again
 
 
 @dataclass(frozen=True, slots=True)

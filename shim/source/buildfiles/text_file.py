@@ -12,7 +12,7 @@ from shim.source.buildfiles.spans import Text
 from shim.source.buildfiles.variables import role_of
 
 _LARGEST: Final = 1 << 20
-_COMMENT: Final = re.compile(rb"^[ \t]*#")
+_COMMENT: Final = re.compile(rb"[ \t]*#")
 _ASSIGNED: Final = re.compile(
     rb"(?<!\w)(?:-D)?(?P<name>[A-Z][A-Z0-9_]{3,60})(?::[A-Z]+)?(?P<sign>[\"']?[ \t]*[:?]?=[ \t]*)(?P<quote>[\"']?)"
     rb"(?:\$\{(?P=name):-)?(?P<value>(?:sm_|compute_)?[0-9][0-9A-Za-z.;,+ _-]*)(?P=quote)"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from shim.arch import ComputeCapability
 from shim.source.gates import values
-from shim.source.gates.names import Role, role_of_call, role_of_name
+from shim.source.gates.folding import both, choose, convert, either, frozen, joined, quotient
+from shim.source.gates.names import Role, is_of_device, role_of_call, role_of_name
 from shim.source.gates.panel import UNKNOWN, Shapeless, capability_in
-from shim.source.gates.predicates import predicate
+from shim.source.gates.predicates import is_membership_check, predicate
 from shim.source.gates.values import DeviceName, PerDevice, Properties, lift, truth
 
 _DEEPEST: Final = 40
@@ -89,13 +90,13 @@ class Evaluator:
                 return self._compare(node)
             case ast.BoolOp():
                 parts = [self(value) for value in node.values]
-                return lift(_and if isinstance(node.op, ast.And) else _or, *parts)
+                return lift(both if isinstance(node.op, ast.And) else either, *parts)
             case ast.UnaryOp():
                 return self._unary(node)
             case ast.BinOp():
                 return lift(_bound(values.arithmetic, type(node.op).__name__), self(node.left), self(node.right))
             case ast.IfExp():
-                return lift(_choose, self(node.test), self(node.body), self(node.orelse))
+                return lift(choose, self(node.test), self(node.body), self(node.orelse))
             case ast.Subscript():
                 return self._subscript(node)
             case ast.JoinedStr():
@@ -144,7 +145,11 @@ class Evaluator:
             return UNKNOWN
         if name is not None and name.startswith(("cute.", "cutlass.", "sys.", "np.", "os.")):
             return UNKNOWN
-        return self.of_role(self._role(node.attr))
+        role = self._role(node.attr)
+        owner = dotted(node.value) or ""
+        if role is Role.CAPABILITY and not is_of_device(owner.rpartition(".")[2], node.attr):
+            return UNKNOWN
+        return self.of_role(role)
 
     def _sequence(self, node: ast.Tuple | ast.List | ast.Set) -> object:
         if len(node.elts) > _MOST_ELEMENTS:
@@ -170,7 +175,7 @@ class Evaluator:
             if isinstance(known, PerDevice) or known is UNKNOWN:
                 continue
             inner = self(value)
-            table[_frozen(known)] = UNKNOWN if isinstance(inner, PerDevice) else inner
+            table[frozen(known)] = UNKNOWN if isinstance(inner, PerDevice) else inner
         return table
 
     def _compare(self, node: ast.Compare) -> object:
@@ -182,7 +187,7 @@ class Evaluator:
                 return UNKNOWN  # two devices, or two ways to one
             outcomes.append(lift(_bound(values.compare, type(op).__name__), left, right))
             left = right
-        return outcomes[0] if len(outcomes) == 1 else lift(_and, *outcomes)
+        return outcomes[0] if len(outcomes) == 1 else lift(both, *outcomes)
 
     def _unary(self, node: ast.UnaryOp) -> object:
         value = self(node.operand)
@@ -215,7 +220,7 @@ class Evaluator:
                 parts.append(self(part.value))
             else:
                 return UNKNOWN
-        return lift(_joined, *parts)
+        return lift(joined, *parts)
 
     def _call(self, node: ast.Call) -> object:
         name = dotted(node.func)
@@ -230,12 +235,14 @@ class Evaluator:
         if own is not UNKNOWN:
             return own
         arguments = [self(argument) for argument in node.args if not isinstance(argument, ast.Starred)]
+        if is_membership_check(last) and len(arguments) >= 2:
+            return lift(_bound(values.compare, "In"), *arguments[:2])
         if (found := predicate(last, arguments, self.devices)) is not UNKNOWN:
             return found
         if name in _CONVERSIONS:
-            return lift(_bound(_convert, name), *arguments) if len(arguments) == 1 else UNKNOWN
+            return lift(_bound(convert, name), *arguments) if len(arguments) == 1 else UNKNOWN
         if name == "divmod" and len(arguments) == 2:
-            return lift(_divmod, *arguments)
+            return lift(quotient, *arguments)
         if name is not None and name.endswith("DeviceCapability") and len(arguments) == 2:
             return lift(lambda major, minor: (major, minor), *arguments)
         if isinstance(node.func, ast.Attribute):
@@ -254,9 +261,11 @@ class Evaluator:
         return self.of_role(role)
 
     def _comprehension(self, node: ast.GeneratorExp | ast.ListComp | ast.SetComp) -> object:
-        inner = self._bound_scope(node, UNKNOWN)
-        inner(node.elt)
-        return UNKNOWN
+        rows = self(node.generators[0].iter)
+        if len(node.generators) != 1 or node.generators[0].ifs or not isinstance(rows, (tuple, list)):
+            return UNKNOWN
+        found = [self._bound_scope(node, row)(node.elt) for row in rows[:_MOST_ELEMENTS]]
+        return UNKNOWN if _per_device(found) else found
 
     def _any(self, node: ast.GeneratorExp | ast.ListComp, *, every: bool) -> object:
         source = self(node.generators[0].iter)
@@ -264,7 +273,7 @@ class Evaluator:
         outcomes = [self._bound_scope(node, row)(node.elt) for row in rows]
         if len(node.generators) > 1 or node.generators[0].ifs:
             return UNKNOWN
-        return lift(_and if every else _or, *outcomes) if outcomes else UNKNOWN
+        return lift(both if every else either, *outcomes) if outcomes else UNKNOWN
 
     def _bound_scope(self, node: ast.GeneratorExp | ast.ListComp | ast.SetComp, row: object) -> Evaluator:
         inner = self.child()
@@ -290,64 +299,3 @@ def _bound(function: Callable[..., object], *first: object) -> Callable[..., obj
 
 def _per_device(arguments: Sequence[object]) -> bool:
     return any(isinstance(argument, PerDevice) for argument in arguments)
-
-
-def _frozen(value: object) -> object:
-    return tuple(_frozen(part) for part in value) if isinstance(value, (list, tuple)) else value
-
-
-def _and(*parts: object) -> object:
-    known = [truth(part) for part in parts]
-    if False in known:
-        return False
-    return UNKNOWN if None in known else parts[-1]
-
-
-def _or(*parts: object) -> object:
-    for part in parts:
-        known = truth(part)
-        if known:
-            return part
-    return UNKNOWN if any(truth(part) is None for part in parts) else parts[-1]
-
-
-def _choose(test: object, body: object, orelse: object) -> object:
-    known = truth(test)
-    if known is None:
-        # Of two ways the one that depends on the device is the one of interest: `cap if cuda else (0, 0)`.
-        for one in (body, orelse):
-            if isinstance(one, (Shapeless, Properties, DeviceName)):
-                return one
-        return UNKNOWN
-    return body if known else orelse
-
-
-def _joined(*parts: object) -> object:
-    if any(part is UNKNOWN or isinstance(part, (Shapeless, Properties, DeviceName)) for part in parts):
-        if len(parts) == 1 or (len(parts) == 2 and parts[0] in ("sm_", "sm", "SM", "compute_")):
-            return parts[-1] if isinstance(parts[-1], Shapeless) else UNKNOWN
-        return UNKNOWN
-    return "".join(str(part) for part in parts)
-
-
-def _convert(name: str, value: object) -> object:
-    if isinstance(value, (Shapeless, DeviceName)):
-        return value if name != "bool" else True
-    if value is UNKNOWN or isinstance(value, Properties):
-        return UNKNOWN
-    makers: Mapping[str, Callable[[object], object]] = {
-        "int": lambda one: int(one) if isinstance(one, (int, float, str)) else UNKNOWN,
-        "float": lambda one: float(one) if isinstance(one, (int, float, str)) else UNKNOWN,
-        "str": str,
-        "bool": lambda one: bool(truth(one)),
-        "tuple": lambda one: tuple(one) if isinstance(one, (list, tuple)) else UNKNOWN,
-    }
-    if name in ("list", "set", "frozenset", "sorted"):
-        return list(value) if isinstance(value, (list, tuple, dict)) else UNKNOWN
-    return makers[name](value) if name in makers else UNKNOWN
-
-
-def _divmod(value: object, by: object) -> object:
-    if isinstance(value, Shapeless) and by == 10:
-        return (value.device.major, value.device.minor)
-    return divmod(value, by) if isinstance(value, int) and isinstance(by, int) else UNKNOWN

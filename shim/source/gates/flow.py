@@ -15,12 +15,12 @@ from typing import Final
 from shim.arch import ComputeCapability
 from shim.source.gates.evaluate import Evaluator, dotted
 from shim.source.gates.names import Role
-from shim.source.gates.panel import UNKNOWN, capability_in
-from shim.source.gates.predicates import is_predicate
-from shim.source.gates.values import PerDevice, truth
+from shim.source.gates.narrowing import Live, either, joined, where
+from shim.source.gates.panel import UNKNOWN
+from shim.source.gates.questions import may_test, outcome, with_literal_default
+from shim.source.gates.values import PerDevice
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-Live = tuple[bool, ...]
 
 _MOST_CALLS: Final = 4  # depth of functions of the file that are followed
 _SCOPES: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -116,6 +116,8 @@ class Flow:
         parameters = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
         for name in parameters:
             evaluator.names.pop(name, None)
+        for name in with_literal_default(node.args):
+            evaluator.names[name] = ...  # `arch: int = 80` is a choice of the caller, no device
         if {"major", "minor"} <= set(parameters) and "version" not in node.name and "ptx" not in node.name:
             evaluator.names["major"] = evaluator.of_role(Role.MAJOR)
             evaluator.names["minor"] = evaluator.of_role(Role.MINOR)
@@ -207,7 +209,7 @@ class _Walk:
                 after = self.live
                 for handler in node.handlers:
                     yield from self.block(handler.body, evaluator, live)
-                    after = _either(after, self.live)
+                    after = either(after, self.live)
                 yield from self.block(node.orelse, evaluator, live)
                 yield from self.block(node.finalbody, evaluator, live)
                 self.live = after
@@ -230,7 +232,7 @@ class _Walk:
                 self.live = tuple(False for _ in live)
             case ast.Assert():
                 yield from self._expression(node.test, evaluator, live)
-                self.live = _where(evaluator(node.test), live, wanted=True)
+                self.live = where(evaluator(node.test), live, wanted=True)
             case ast.Expr():
                 yield from self._expression(node.value, evaluator, live)
             case _:
@@ -240,12 +242,12 @@ class _Walk:
         self, body: Sequence[ast.stmt], orelse: Sequence[ast.stmt], test: object, evaluator: Evaluator, live: Live
     ) -> Iterator[Site]:
         before = dict(evaluator.names)
-        yield from self.block(body, evaluator, _where(test, live, wanted=True))
+        yield from self.block(body, evaluator, where(test, live, wanted=True))
         after, changed = self.live, evaluator.names
         evaluator.names = before
-        yield from self.block(orelse, evaluator, _where(test, live, wanted=False))
-        self.live = _either(after, self.live)
-        evaluator.names = _joined(changed, evaluator.names, test)
+        yield from self.block(orelse, evaluator, where(test, live, wanted=False))
+        self.live = either(after, self.live)
+        evaluator.names = joined(changed, evaluator.names, test)
 
     def _assign(
         self, node: ast.Assign | ast.AnnAssign | ast.AugAssign, evaluator: Evaluator, live: Live
@@ -267,14 +269,14 @@ class _Walk:
                     others = [value for other, value in enumerate(known) if other != index]
                     say = live
                     for other in others:
-                        say = _where(other, say, wanted=isinstance(node.op, ast.And))
+                        say = where(other, say, wanted=isinstance(node.op, ast.And))
                     yield from self._expression(part, evaluator, say)
                 return
             case ast.IfExp():
                 test = evaluator(node.test)
                 yield from self._expression(node.test, evaluator, live)
-                yield from self._expression(node.body, evaluator, _where(test, live, wanted=True))
-                yield from self._expression(node.orelse, evaluator, _where(test, live, wanted=False))
+                yield from self._expression(node.body, evaluator, where(test, live, wanted=True))
+                yield from self._expression(node.orelse, evaluator, where(test, live, wanted=False))
                 return
             case ast.GeneratorExp() | ast.ListComp() | ast.SetComp() | ast.DictComp():
                 yield from self._comprehension(node, evaluator, live)
@@ -282,8 +284,8 @@ class _Walk:
             case ast.Lambda():
                 yield from self._expression(node.body, evaluator.child(), live)
                 return
-        if _may_test(node) and (not isinstance(node, ast.Subscript) or isinstance(evaluator(node.value), dict)):
-            value = evaluator(node)
+        if may_test(node) and (not isinstance(node, ast.Subscript) or isinstance(evaluator(node.value), dict)):
+            value = outcome(node, evaluator)
             if isinstance(value, PerDevice):
                 yield Site(node, value.values, live, self.scope)
         for part in ast.iter_child_nodes(node):
@@ -303,63 +305,3 @@ class _Walk:
                 yield from self._expression(test, inner, live)
         for part in (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,):
             yield from self._expression(part, inner, live)
-
-
-def _may_test(node: ast.expr) -> bool:
-    """Whether the expression itself compares: a use of a flag that was computed elsewhere does not."""
-    if isinstance(node, ast.Compare):
-        return True
-    if isinstance(node, ast.Call):
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        return name in ("startswith", "get") or is_predicate(name) or any(map(_is_literal_capability, node.args))
-    return isinstance(node, ast.Subscript)
-
-
-def _is_literal_capability(node: ast.expr) -> bool:
-    """An argument such as 120 or ["120", "121"], which a helper of the file compares with."""
-    if isinstance(node, (ast.List, ast.Tuple, ast.Set)) and node.elts:
-        return all(map(_is_literal_capability, node.elts)) or capability_in(_constants(node)) is not None
-    return isinstance(node, ast.Constant) and capability_in(node.value) is not None
-
-
-def _constants(node: ast.List | ast.Tuple | ast.Set) -> object:
-    return tuple(part.value if isinstance(part, ast.Constant) else None for part in node.elts)
-
-
-def _where(test: object, live: Live, *, wanted: bool) -> Live:
-    """The devices for which the test may come out as wanted."""
-    if isinstance(test, PerDevice):
-        return tuple(alive and truth(value) is not (not wanted) for alive, value in zip(live, test.values, strict=True))
-    return live if truth(test) is not (not wanted) else tuple(False for _ in live)
-
-
-def _either(one: Live, other: Live) -> Live:
-    return tuple(a or b for a, b in zip(one, other, strict=True))
-
-
-def _joined(one: dict[str, object], other: dict[str, object], test: object) -> dict[str, object]:
-    """Names after an if. What depends on the device wins: that is what the reader is after."""
-    joined = dict(other)
-    for name, value in one.items():
-        rest = other.get(name, UNKNOWN)
-        if value is rest:
-            continue
-        if isinstance(test, PerDevice):
-            joined[name] = _merged(test, value, rest)
-        elif isinstance(value, PerDevice) or truth(test) is True:
-            joined[name] = value
-        elif isinstance(rest, PerDevice) or truth(test) is False:
-            joined[name] = rest
-        else:
-            joined[name] = UNKNOWN
-    return joined
-
-
-def _merged(test: PerDevice, body: object, orelse: object) -> object:
-    width = len(test.values)
-    left = body.values if isinstance(body, PerDevice) else (body,) * width
-    right = orelse.values if isinstance(orelse, PerDevice) else (orelse,) * width
-    values = []
-    for known, one, other in zip((truth(value) for value in test.values), left, right, strict=True):
-        values.append(one if known else other if known is False else UNKNOWN)
-    return PerDevice(tuple(values))

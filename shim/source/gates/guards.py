@@ -88,10 +88,11 @@ def gate_of(guard: Guard, member: str, offset: int, *, count: int = 1, where: st
     """The gate of a text found in a library.
 
     Args:
-        offset: in the file; of the first image for device code. count: images, or places, that hold it.
+        offset: in the file; of the first image for device code. count: images that hold it.
         where: what was searched, such as "sm_120", "" for host code.
     """
-    said = guard.words if count == 1 and not where else f"{guard.words} ({count} {where} images)".replace("  ", " ")
+    images = "1 image" if count == 1 else f"{count} images"
+    said = f"{guard.words} (in {images} for {where})" if where else guard.words
     return Gate(
         path=member,
         line=0,

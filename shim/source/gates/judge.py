@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from shim.arch import ComputeCapability
 from shim.model import Confidence
-from shim.source.gates.consequence import Kind, Pair
+from shim.source.gates.branches import Kind
+from shim.source.gates.consequence import Pair
 from shim.source.gates.model import Effect, Sign
 from shim.source.gates.names import OTHER_HARDWARE
 from shim.source.gates.panel import is_generic, sibling
@@ -48,6 +49,7 @@ class Case:
         knows_target: the function around it names the target elsewhere, or has a twin for it.
         conditional: something else than the device decides too.
         one_shape: it stands beside tests for exact sizes of one model.
+        numbers: it is a look-up in a table of numbers.
         ladder: (it is an elif after another test of the capability, such an elif follows).
     """
 
@@ -60,6 +62,7 @@ class Case:
     knows_target: bool = False
     conditional: bool = False
     one_shape: bool = False
+    numbers: bool = False
     ladder: tuple[bool, bool] = (False, False)
 
     def on(self, device: ComputeCapability) -> bool | None:
@@ -83,7 +86,7 @@ def _differs(case: Case, mine: bool) -> Judgement:
     me, like = str(case.target), str(sibling(case.target))
     ours, theirs = case.pair.of(mine), case.pair.of(not mine)
     if _names_target(case, mine):
-        if ours is Kind.REFUSE or (ours is Kind.DISABLE and theirs is Kind.FEATURE):
+        if ours is Kind.REFUSE or (ours is Kind.DISABLE and (theirs is Kind.FEATURE or _is_name_test(case.node))):
             return _made(
                 Sign.NEGATIVE,
                 Effect.REFUSES if ours is Kind.REFUSE else Effect.DISABLES,
@@ -95,6 +98,8 @@ def _differs(case: Case, mine: bool) -> Judgement:
         return _made(Sign.EXACT, Effect.NONE, Confidence.MEDIUM, f"tensor memory, which neither {like} nor {me} has")
     if case.knows_target and ours is not Kind.REFUSE:
         return _made(Sign.EXACT, Effect.NONE, Confidence.MEDIUM, f"{me} is dealt with in the same place")
+    if case.numbers:
+        return _made(Sign.NEUTRAL, Effect.TUNES, Confidence.MEDIUM, f"a table of numbers that has {like} and not {me}")
     if case.one_shape:
         return _made(Sign.NEUTRAL, Effect.TUNES, Confidence.MEDIUM, f"a path tuned on {like} for one model's sizes")
     if ours is not Kind.REFUSE and (theirs is Kind.TUNE or {ours, theirs} == {Kind.TUNE, Kind.EMPTY}):
@@ -121,12 +126,22 @@ def _shut_out(case: Case, mine: bool) -> Judgement | None:
     first_generation = {device.major for device, outcome in _reached(case) if outcome == mine} == {case.target.major}
     if ours not in _LEFT_OUT or theirs in _LEFT_OUT or case.ladder[1] or (first_generation and mine):
         return None
+    if _is_listed(case, mine):
+        return None
     others = [device for device, outcome in _reached(case) if outcome is not None and outcome != mine]
     if case.ladder[0]:
         others += [device for device, outcome in zip(case.devices, case.outcomes, strict=True) if outcome is None]
     if not any(_OLDEST <= device < case.target for device in others):
         return None
-    if not any(is_generic(device) for device in others) or OTHER_HARDWARE.search(case.around):
+    generic = [device for device in others if is_generic(device)]
+    kept = [
+        device
+        for device, outcome in _reached(case)
+        if outcome == mine and device.major in {one.major for one in generic}
+    ]
+    if any(device >= _OLDEST for device in kept) and not isinstance(case.node, ast.Call):
+        return None  # 8.0 and not 8.6: a matter of that part's shared memory, or of where it was measured
+    if not generic or OTHER_HARDWARE.search(case.around):
         return _other_generation(case, others)
     is_bound = not isinstance(case.node, ast.Compare) or (
         len(case.node.ops) == 1 and not isinstance(case.node.ops[0], _EQUALS)
@@ -173,6 +188,19 @@ def _names_target(case: Case, mine: bool) -> bool:
     if isinstance(case.node, ast.Compare) and isinstance(case.node.ops[0], (ast.NotEq, ast.NotIn, ast.IsNot)):
         return not mine
     return mine
+
+
+def _is_name_test(node: ast.expr) -> bool:
+    """`"GB10" in name`: nobody tunes for a name."""
+    return isinstance(node, ast.Compare) and isinstance(node.left, ast.Constant) and isinstance(node.left.value, str)
+
+
+def _is_listed(case: Case, mine: bool) -> bool:
+    """The target, or its major, is among what the test asks for."""
+    if not isinstance(case.node, ast.Compare) or len(case.node.ops) != 1:
+        return False
+    op = case.node.ops[0]
+    return mine if isinstance(op, (ast.Eq, ast.In)) else not mine and isinstance(op, (ast.NotEq, ast.NotIn))
 
 
 def _reached(case: Case) -> list[tuple[ComputeCapability, bool | None]]:

@@ -26,7 +26,7 @@ class Role(Enum):
 
 _CAPABILITY: Final = re.compile(
     r"_*((cuda|device|dev|gpu|compute|nv|current|target|actual|highest|local|my|self|torch)_)*"
-    r"(capability|capabilities|compute_cap|computecapability|cuda_cap|device_cap|cc|sm|sm_?version|sm_?arch|sm_?ver|sm_?num(ber)?|sm_?major_minor"
+    r"(capability|capabilities|compute_cap|computecapability|cuda_cap|device_cap|cc|(?<=_)sm|sm_?version|sm_?arch|sm_?ver|sm_?num(ber)?|sm_?major_minor"
     r"|arch|cuda_arch|gpu_arch|nvarch|arch_num(ber)?|arch_int|cc_int|cc_tuple|capability_(int|tuple|num|str)|sm_?(int|tuple|str))"
     r"(_(int|tuple|num|number|str|string|value|version))?",
     re.IGNORECASE,
@@ -61,6 +61,18 @@ _NVIDIA: Final = re.compile(
 NOT_NVIDIA_PATH: Final = re.compile(
     r"(^|[/_])(amd|rocm|hip|xpu|npu|ascend|hpu|gaudi|musa|mps|metal|tpu|gfx\d*\w*|aiter|mlx|sycl|cambricon|mlu|openvino|habana)([/_.]|$)"
 )
+
+
+_STRONG: Final = re.compile(r"cap|sm_?version|_cc$|cuda_arch|gpu_arch|device_sm|sm_arch", re.IGNORECASE)
+_HOLDS_DEVICE: Final = re.compile(
+    r"(^|_)(dev|device|gpu|target|props?|properties|facts|ctx|context|platform|hw|machine|card)\d*(_|$)|_info$",
+    re.IGNORECASE,
+)
+
+
+def is_of_device(owner: str, name: str) -> bool:
+    """Whether `owner.name` is the device's; `gemm.arch` or `self.arch` is what a kernel was written for."""
+    return _STRONG.search(name) is not None or _HOLDS_DEVICE.search(owner) is not None
 
 
 @lru_cache(maxsize=8192)
@@ -99,7 +111,7 @@ def role_of_call(name: str) -> Role | None:
 TUNING: Final = re.compile(
     r"num_?(warps?|stages?|ctas?|threads?|splits?|waves|sms?|blocks?|regs?)|block|tile|stage|warp|thread|split|config|cfg|threshold|thresh|chunk|cta|swizzle|occupancy|unroll"
     r"|vec(_|$)|schedule|cluster_?(shape|size|m|n)|tuning|tuned|autotune|plan|heuristic|_size|size_|bytes|ratio|limit|grid|bucket|tok_per|persist|depth|pipeline|maxnreg|capacity"
-    r"|flops|bandwidth|_bw\b|peak|^[bt][mnkhdvqc]$|^[BT][MNKHDVQC]+S?$|^B_?[A-Z]$|smem|max_\w*len|workspace|perf|speed|fast_?path_min|cutoff|budget|segments|max_seqs|reserve|slots|oversub|group_size|_step|segments|max_seqs|reserve|slots|waves|oversub|group_size|interval|step",
+    r"|flops|bandwidth|_bw\b|peak|^[bt][mnkhdvqc]$|^[BT][MNKHDVQC]+S?$|^B_?[A-Z]$|smem|max_\w*len|workspace|perf|speed|fast_?path_min|cutoff|budget|segments|max_seqs|reserve|slots|oversub|group_size|_step|search|gains|measured|segments|max_seqs|reserve|slots|waves|oversub|group_size|interval|step",
     re.IGNORECASE,
 )
 """Names of numbers that change speed, not what is done."""

@@ -23,7 +23,7 @@ _ARCH_VARIABLES: Final = ("TORCH_CUDA_ARCH_LIST", "CUDA_ARCH", "NVCC_ARCH", "SM_
 
 def parsing_gates(tree: ast.Module, path: str, lines: Sequence[str], target: ComputeCapability) -> Iterator[Gate]:
     """`int()` of a minor that may be "1a", and slices that expect two digits."""
-    if not any(name in line for line in lines for name in _ARCH_VARIABLES):
+    if not any(name in line for line in lines for name in (*_ARCH_VARIABLES, "[:2]")):
         return
     for function in ast.walk(tree):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)):
@@ -56,6 +56,13 @@ def _in_scope(
         elif _two_digits(argument):
             yield _gate(
                 node, scope, path, lines, "parse-two-digits", f"takes two digits of {target.sm}, which has three"
+            )
+    keys = {_name(node.targets[0]): node for node in nodes if isinstance(node, ast.Assign) and _two_digits(node.value)}
+    for node in nodes:
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)) and _name(node.left) in keys:
+            cut = keys[_name(node.left)]
+            yield _gate(
+                cut, scope, path, lines, "parse-two-digits", f"takes two digits of {target.sm}, which has three"
             )
     for node in nodes:
         if _maps_int(node) and not guarded:

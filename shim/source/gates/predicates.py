@@ -21,6 +21,8 @@ _AT_LEAST: Final = re.compile(
 
 Test = Callable[[ComputeCapability, ComputeCapability], bool]
 
+_CHECKS: Final = frozenset({"check_value_in", "check_in", "assert_in", "ensure_in"})
+
 _TESTS: Final[Mapping[str, Test]] = {
     "has_device_capability": lambda device, asked: device >= asked,
     "is_device_capability": lambda device, asked: device == asked,
@@ -43,9 +45,14 @@ def predicate(name: str, arguments: Sequence[object], devices: Sequence[ComputeC
     return UNKNOWN
 
 
+def is_membership_check(name: str) -> bool:
+    """Whether a function of that name raises when its first argument is not in its second."""
+    return name in _CHECKS
+
+
 def is_predicate(name: str) -> bool:
     """Whether a call of that name is itself a test of the capability."""
-    return name in _TESTS or _AT_LEAST.fullmatch(name) is not None
+    return name in _TESTS or name in _CHECKS or _AT_LEAST.fullmatch(name) is not None
 
 
 def _asked(arguments: Sequence[object]) -> ComputeCapability | None:

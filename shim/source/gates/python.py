@@ -20,22 +20,29 @@ from shim.source.gates.model import Gate
 from shim.source.gates.names import NOT_NVIDIA_PATH
 from shim.source.gates.panel import panel, sibling
 from shim.source.gates.parsing import parsing_gates
+from shim.source.gates.place import Place
+from shim.source.gates.questions import lookup_parts
 from shim.source.gates.tables import table_gates
 
 _LARGEST: Final = 8 << 20  # bytes; generated tables beyond that hold no code
 _LONGEST_LINE: Final = 200
 # Files that write kernels carry the architecture they write for as a parameter.
-_GENERATOR: Final = re.compile(r"generat|emit_|_library\.py|cutlass_library|codegen")
+_GENERATOR: Final = re.compile(r"generat|autogen|emit_|_library\.py|cutlass_library|codegen")
 # Every file that tests the capability or lists architectures holds one of the first, or one of the second in a test.
-_WORDS: Final = (
-    b"capabilit", b"CAPABILIT", b"compute_cap", b"get_device_prop", b"getDeviceProp", b"device_prop", b"sm_version", b"smVersion", b"GB10",
-    b"cuda_arch", b"gpu_arch", b"admissible_arch", b"supported_arch", b"SUPPORTED_ARCH", b"CUDA_ARCH", b"_cc ", b"cc_", b"device_name", b"get_sm", b"sm_arch",
-)  # fmt: skip
+_WORDS: Final = tuple(
+    word.encode()
+    for word in (
+        "capabilit CAPABILIT compute_cap get_device_prop getDeviceProp device_prop sm_version smVersion GB10 cuda_arch "
+        "gpu_arch admissible_arch supported_arch SUPPORTED_ARCH CUDA_ARCH _cc cc_ device_name get_sm sm_arch"
+    ).split()
+)
 _TESTS: Final = re.compile(
-    rb"(?<![a-zA-Z])(?:archs?|sm|cc|cap|major|sm_number)[\])]* *(?://|==|!=|>=|<=|<|>|in\b|not in\b)|\bArch\.sm_|(?:==|in|,|\() *[\"']sm_?\d\d"
+    rb"(?<![a-zA-Z])(?:archs?|sm|cc|cap|major|sm_number)[\])]* *(?://|==|!=|>=|<=|<|>|in\b|not in\b)"
+    rb"|\bArch\.sm_|(?:==|in|,|\() *[\"']sm_?\d\d"
 )
 _TELLING: Final = re.compile(
-    rb"capabilit|prop|major|GB10|[Cc]ompute_?[Cc]ap|(?<![a-z])(?<!cute\.)(?:cc|sm|arch|cap)s?(?![a-z])|device_name|gpu_name|\bsm_?\d\d",
+    rb"capabilit|prop|major|GB10|[Cc]ompute_?[Cc]ap|(?<![a-z])(?<!cute\.)(?:cc|sm|arch|cap)s?(?![a-z])"
+    rb"|device_name|gpu_name|\bsm_?\d\d",
     re.IGNORECASE,
 )
 
@@ -61,7 +68,7 @@ def find_python_gates(source: bytes, path: str, target: ComputeCapability) -> tu
 
 def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability) -> tuple[Gate, ...]:
     devices = panel(target)
-    consequences: Consequences | None = None
+    place: Place | None = None
     telling = [number for number, line in enumerate(source.split(b"\n"), 1) if _TELLING.search(line)]
     lines = source.decode("utf-8", "replace").split("\n")
     found: dict[tuple[int, str], Gate] = {}
@@ -70,20 +77,21 @@ def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability
         outcomes = outcomes_of(site.outcomes, site.live)
         if not _sets_apart(outcomes, devices, target):
             continue
-        consequences = consequences or Consequences(tree)
+        place = place or Place(tree)
         scope = ".".join(getattr(node, "name", "") for node in site.scope)
         line = lines[site.node.lineno - 1].strip() if site.node.lineno <= len(lines) else ""
         case = Case(
             target=target,
             devices=devices,
             outcomes=outcomes,
-            pair=consequences.of(site.node),
+            pair=Consequences(place).of(site.node),
             node=site.node,
             around=f"{path} {scope} {line}",
             knows_target=_knows(site, flow, lines, target),
-            conditional=consequences.is_conditional(site.node),
-            one_shape=consequences.fits_one_shape(site.node),
-            ladder=consequences.ladder(site.node),
+            conditional=place.is_conditional(site.node),
+            numbers=_reads_numbers(site, place),
+            one_shape=place.fits_one_shape(site.node),
+            ladder=place.ladder(site.node),
         )
         judgement = judge(case)
         if judgement is not None:
@@ -92,6 +100,11 @@ def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability
     for gate in (*parsing_gates(tree, path, lines, target), *table_gates(tree, path, lines, target)):
         found.setdefault((gate.line, ""), gate)
     return tuple(gate for _, gate in sorted(found.items()))
+
+
+def _reads_numbers(site: Site, place: Place) -> bool:
+    table, _ = lookup_parts(site.node)
+    return table is not None and place.is_numbers(table)
 
 
 def _knows(site: Site, flow: Flow, lines: Sequence[str], target: ComputeCapability) -> bool:

@@ -14,7 +14,7 @@ from shim.source.gates.names import OTHER_HARDWARE
 from shim.source.gates.panel import capability_in, is_generic, sibling
 
 _MAXIMUM: Final = re.compile(
-    r"_*(cuda_)?max(imum)?_(supported_)?(cuda_)?(compute_)?(capability|cc|arch|sm)\w*|_*max_supported_\w*(capability|cc|arch|sm)",
+    r"(\w+_)?_*(cuda_)?max(imum)?_(supported_)?(cuda_)?(compute_)?(capability|cc|arch|sm)(?!s|_count)\w*|_*max_supported_\w*(capability|cc|arch|sm)",
     re.IGNORECASE,
 )
 _LISTS: Final = re.compile(

@@ -35,10 +35,6 @@ class DeviceName:
 
 
 _NAMES: Final[Mapping[ComputeCapability, str]] = {
-    ComputeCapability(8, 0): "NVIDIA A100-SXM4-80GB",
-    ComputeCapability(9, 0): "NVIDIA H100 80GB HBM3",
-    ComputeCapability(10, 0): "NVIDIA B200",
-    ComputeCapability(12, 0): "NVIDIA GeForce RTX 5090",
     ComputeCapability(12, 1): "NVIDIA GB10",
 }
 
@@ -227,9 +223,11 @@ def _one_shape(left: object, right: object) -> tuple[object, object]:
 def _contains(container: object, wanted: object) -> object:
     if isinstance(container, DeviceName):
         text = _NAMES.get(container.device)
-        if not isinstance(wanted, str) or not wanted:
+        if isinstance(wanted, str) and text is None and any(wanted.lower() in name.lower() for name in _NAMES.values()):
+            return False  # a part that has one name; other capabilities are sold under many
+        if not isinstance(wanted, str) or not wanted or text is None:
             return UNKNOWN
-        return wanted.lower() in text.lower() if text else False
+        return wanted.lower() in text.lower()
     if isinstance(container, Shapeless):  # `120 in get_all_device_compute_capability()`
         asked = isinstance(wanted, (int, tuple)) or capability_in(wanted) is not None
         return compare("Eq", container, wanted) if asked and capability_in(wanted) is not None else UNKNOWN

@@ -215,3 +215,37 @@ def test_help_names_every_finding(capsys):
     assert main(["scan", "--help"]) == 0
     out = " ".join(capsys.readouterr().out.replace("-\n", "-").split())
     assert all(code in out.replace("- ", "-") for code in FINDING_CODES)
+
+
+class TestGates:
+    SETUP = (
+        "from setuptools import setup\nfrom torch.utils.cpp_extension import CUDAExtension\nflags = [\n"
+        + "".join(f"    'arch=compute_{number},code=sm_{number}',\n" for number in range(50, 70))
+        + "]\nsetup()\n"
+    )
+
+    def test_a_table_of_at_most_fifteen(self, files, capsys):
+        (files / "src").mkdir()
+        (files / "src" / "setup.py").write_text(self.SETUP)
+        assert main(["scan", "src"]) == 0
+        said = capsys.readouterr().out
+        assert said.count("setup.py:") == 1 + 15  # the headline names the first
+        assert re.search(r"build-breaks +setup\.py:4 +names compute_50: nvcc of CUDA 13 refuses it", said)
+        assert "+5 more, --format json lists all" in said
+        code, made = document(capsys, "src")
+        (report,) = made["reports"]
+        assert (code, len([gate for gate in report["gates"] if gate["changes"]])) == (0, 20)
+        assert report["gates"][0]["form"] == "gencode-retired"
+
+    def test_fail_on(self, files, capsys):
+        (files / "src").mkdir()
+        (files / "src" / "setup.py").write_text(self.SETUP)
+        assert main(["scan", "src", "--fail-on", "build-breaks"]) == 1
+        assert "build-breaks in setup.py:4" in capsys.readouterr().err
+        assert main(["scan", "src", "--fail-on", "build-breaks", "--no-gates"]) == 0
+
+    def test_wheels_are_searched_when_asked(self, files, capsys):
+        assert main(["scan", WHEEL]) == 0
+        assert "--gates does" in capsys.readouterr().out
+        assert main(["scan", WHEEL, "--gates"]) == 0
+        assert "No gate against this device (0 places looked at)" in capsys.readouterr().out

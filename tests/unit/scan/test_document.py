@@ -15,6 +15,7 @@ from shim.errors import InputError, UsageError
 from shim.model import (
     EnvironmentReport,
     Finding,
+    GateNote,
     JitCost,
     KernelNote,
     LibraryReport,
@@ -40,6 +41,7 @@ DEFINITIONS = {
     "finding": Finding,
     "verdict": Verdict,
     "kernel": KernelNote,
+    "gate": GateNote,
     "jit": JitCost,
     "taken": Taken,
     "patch": PatchOutlook,
