@@ -8,7 +8,7 @@ from typing import Final
 from shim.model import Confidence, Finding, GateNote, Severity, Subject, Verdict
 from shim.scan.words import plural
 from shim.source.gates.guards import guards
-from shim.source.gates.model import Effect, Gate
+from shim.source.gates.model import Effect, Gate, Sign
 
 _CODES: Final = {
     Effect.REFUSES: "gate-refuses",
@@ -85,7 +85,7 @@ def headline_with_gates(headline: str, subject: Subject, verdict: Verdict, gates
     source = subject is Subject.SDIST or (subject is Subject.DIRECTORY and not verdict.grade.on_scale)
     if source:
         return _of_source(headline, str(verdict.target.device), gates)
-    refusing = [gate for gate in gates if gate.code in _RUN and gate.confidence is not Confidence.LOW]
+    refusing = [gate for gate in gates if gate.code in _RUN and _weighs(gate)]
     if not refusing:
         return headline
     misled = [gate for gate in refusing if gate.effect == Effect.MISLEADS]
@@ -97,6 +97,11 @@ def headline_with_gates(headline: str, subject: Subject, verdict: Verdict, gates
         what = f"{'keep' if many else 'keeps'} this device from code that it could run"
     runs = "But " if verdict.grade.on_scale else ""
     return f"{headline} {runs}{plural(len(refusing), 'gate')} {what}, such as {place_of(worst)}."
+
+
+def _weighs(gate: GateNote) -> bool:
+    """Not those that keep the device from what it has no code for, nor those that may never be met."""
+    return gate.sign != Sign.EXACT and gate.confidence is not Confidence.LOW
 
 
 def _of_source(headline: str, device: str, gates: Sequence[GateNote]) -> str:
@@ -126,6 +131,6 @@ def _such_as(gates: Sequence[GateNote]) -> str:
 def _severity(gate: GateNote) -> Severity:
     if gate.form.startswith("gpu-check") or (gate.code == "compiled-guard" and gate.confidence is Confidence.LOW):
         return Severity.WARNING
-    if gate.sign == "exact-on-purpose":
+    if gate.sign == Sign.EXACT:
         return Severity.INFO
     return Severity.ERROR if gate.code in _ERRORS else Severity.WARNING

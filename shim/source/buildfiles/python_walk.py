@@ -109,3 +109,20 @@ def mention(place: Place, text: Text, path: str, start: int, end: int) -> dict[s
         "condition": words(place.conditions),
         "reached": holds(place.conditions),
     }
+
+
+def strings(found: Sequence[Place]) -> Iterator[Place]:
+    """String literals, f-strings as a whole."""
+    for place in found:
+        node = place.node
+        text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if (text or isinstance(node, ast.JoinedStr)) and not isinstance(
+            place.parent, ast.JoinedStr | ast.FormattedValue
+        ):
+            yield place
+
+
+def expression(node: ast.AST) -> ast.expr:
+    """The node, of which the caller knows that it is an expression."""
+    assert isinstance(node, ast.expr)
+    return node

@@ -134,6 +134,7 @@ class TestWheel:
         (note,) = report.gates or ()
         assert note.form == "compiled-torch-compute-capability-8x"
         assert host[note.offset :].startswith(HOST_NEEDLE)
+        assert "gate" not in report.headline  # exact on purpose: there is nothing to be had
         assert [(one.code, one.severity) for one in report.findings] == [("compiled-guard", Severity.INFO)]
 
     def test_a_recipe_takes_the_place_of_advice(self, tmp_path):
