@@ -106,7 +106,8 @@ class Branches:
             case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
                 return self._sets(node)
             case ast.If():
-                return _strongest({self.block(node.body), self.block(node.orelse)})
+                kinds = {self.block(node.body), self.block(node.orelse)}
+                return Kind.DISABLE if kinds == {Kind.REFUSE, Kind.EMPTY} else _strongest(kinds)
             case ast.For() | ast.While() | ast.With() | ast.AsyncWith() | ast.AsyncFor():
                 return self.block(node.body)
             case ast.Try():

@@ -23,7 +23,6 @@ from shim.source.gates.values import PerDevice
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 _MOST_CALLS: Final = 4  # depth of functions of the file that are followed
-_SCOPES: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,11 +287,10 @@ class _Walk:
             value = outcome(node, evaluator)
             if isinstance(value, PerDevice):
                 yield Site(node, value.values, live, self.scope)
-        for part in ast.iter_child_nodes(node):
-            if isinstance(part, ast.expr):
-                yield from self._expression(part, evaluator, live)
-            elif isinstance(part, ast.keyword):
-                yield from self._expression(part.value, evaluator, live)
+        for child in ast.iter_child_nodes(node):
+            inner = child.value if isinstance(child, ast.keyword) else child
+            if isinstance(inner, ast.expr):
+                yield from self._expression(inner, evaluator, live)
 
     def _comprehension(
         self, node: ast.GeneratorExp | ast.ListComp | ast.SetComp | ast.DictComp, evaluator: Evaluator, live: Live

@@ -29,12 +29,10 @@ _LONGEST_LINE: Final = 200
 # Files that write kernels carry the architecture they write for as a parameter.
 _GENERATOR: Final = re.compile(r"generat|autogen|emit_|_library\.py|cutlass_library|codegen")
 # Every file that tests the capability or lists architectures holds one of the first, or one of the second in a test.
-_WORDS: Final = tuple(
-    word.encode()
-    for word in (
-        "capabilit CAPABILIT compute_cap get_device_prop getDeviceProp device_prop sm_version smVersion GB10 cuda_arch "
-        "gpu_arch admissible_arch supported_arch SUPPORTED_ARCH CUDA_ARCH _cc cc_ device_name get_sm sm_arch"
-    ).split()
+_WORDS: Final = (
+    *(b"capabilit", b"CAPABILIT", b"compute_cap", b"get_device_prop", b"getDeviceProp", b"device_prop", b"GB10"),
+    *(b"sm_version", b"smVersion", b"cuda_arch", b"gpu_arch", b"admissible_arch", b"supported_arch", b"get_sm"),
+    *(b"SUPPORTED_ARCH", b"CUDA_ARCH", b"_cc", b"cc_", b"device_name", b"sm_arch"),
 )
 _TESTS: Final = re.compile(
     rb"(?<![a-zA-Z])(?:archs?|sm|cc|cap|major|sm_number)[\])]* *(?://|==|!=|>=|<=|<|>|in\b|not in\b)"

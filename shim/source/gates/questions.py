@@ -31,9 +31,9 @@ def outcome(node: ast.expr, evaluator: Evaluator) -> object:
     table, key = lookup_parts(node)
     if table is not None and key is not None:
         held = evaluator(table)
-        return (
-            lift(lambda one, two: compare("In", one, two), evaluator(key), held) if isinstance(held, dict) else UNKNOWN
-        )
+        if not isinstance(held, dict):
+            return UNKNOWN
+        return lift(lambda one, two: compare("In", one, two), evaluator(key), held)
     return evaluator(node)
 
 

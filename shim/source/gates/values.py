@@ -38,7 +38,7 @@ _NAMES: Final[Mapping[ComputeCapability, str]] = {
     ComputeCapability(12, 1): "NVIDIA GB10",
 }
 
-_ORDERINGS: Final[Mapping[str, Callable[[object, object], object]]] = {
+_ORDERINGS: Final[Mapping[str, Callable[..., object]]] = {
     "Eq": operator.eq,
     "NotEq": operator.ne,
     "Lt": operator.lt,
