@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from gates.gate_labels import by_line, by_tree, check_texts, packages, score, sources
 
 _SMALL = 120_000_000
