@@ -20,13 +20,14 @@ from shim.source.gates.python import find_python_gates
 TARGET = ComputeCapability(12, 1)
 _LABELS = Path(__file__).with_name("labels.toml")
 
-# A baseline that sees one line: a word for the capability, and either an upper bound below 12.1 (class A of a usual
-# scanner) or exactly 12.0 (class B).
+# A baseline that sees one line: a word for the capability, and an upper bound below 12.1 or exactly 12.0. "< 10.0"
+# is not taken for an upper bound: on one line nothing tells it from a minimum, and it nearly always is one.
 _WORD = re.compile(
     r"capabilit|compute_cap|\bcc\b|\bsm\b|sm_version|\barch\b|_arch\b|\bmajor\b|device_cc", re.IGNORECASE
 )
 _UPPER = re.compile(
-    r"<=?\s*(\((9|1[0-2]),\s*\d\)|(9|1[0-2])\d\b|1[0-2]\b|9\b)|MAX\w*\s*=\s*\((8|9|1[0-2]),|>=?\s*1[12]0\b"
+    r"<=\s*(\((8|9|1[0-2]),\s*\d\)|(9|1[0-2])\d\b|1[0-2]\b|9\b)"
+    r"|<\s*(\(1[12],\s*\d\)|1[12]\d\b|1[12]\b)|MAX\w*\s*=\s*\((8|9|1[0-2]),"
 )
 _EXACT = re.compile(r"\(12,\s*0\)|['\"]12\.0['\"]|sm_?120|(==|!=|\bin\b|[\[(,])\s*['\"]?120\b|12 and minor")
 

@@ -7,6 +7,7 @@ cannot take (`if major == 8:` for 12.1) is not looked at for it, and neither is 
 from __future__ import annotations
 
 import ast
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from shim.source.gates.values import PerDevice
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
+_SHORT: Final = 30  # lines of a helper that is worth following
 _MOST_CALLS: Final = 4  # depth of functions of the file that are followed
 
 
@@ -47,11 +49,13 @@ class Flow:
 
     Attributes:
         telling: numbers of the lines that hold a word of the trade, in order; functions without one are passed over.
+        lines: the source.
     """
 
     tree: ast.Module
     devices: Sequence[ComputeCapability]
-    telling: Sequence[int]
+    telling: list[int]
+    lines: Sequence[bytes]
     trusts_names: bool = True
     functions: dict[str, Function] = field(default_factory=dict)
     globals: dict[str, object] = field(default_factory=dict)
@@ -66,8 +70,21 @@ class Flow:
         evaluator.names = self.globals
         walk = _Walk(self, ())
         yield from walk.block(self.tree.body, evaluator, everyone)
+        helpers = [name for name, node in self.functions.items() if self._tells(node) and _is_short(node)]
+        self._also_tell([*helpers, *(name for name, value in self.globals.items() if isinstance(value, PerDevice))])
         for inner in walk.postponed:
             yield from self._scope(inner, evaluator, ())
+
+    def _also_tell(self, names: Sequence[str]) -> None:
+        """Lines that use helpers and values of the device tell too."""
+        if not names:
+            return
+        pattern = re.compile(rb"(?<![\w.])(?:%s)(?!\w)" % b"|".join(re.escape(name.encode()) for name in names))
+        known = set(self.telling)
+        self.telling += [
+            number for number, line in enumerate(self.lines, 1) if number not in known and pattern.search(line)
+        ]
+        self.telling.sort()
 
     def _collect(self, body: Sequence[ast.stmt]) -> None:
         for node in body:
@@ -93,8 +110,11 @@ class Flow:
                 evaluator.names[f"self.{target}"] = evaluator.names[f"cls.{target}"] = evaluator.names[target]
             for inner in sorted(walk.postponed, key=lambda one: getattr(one, "name", "") != "__init__"):
                 if getattr(inner, "name", "") == "__init__":
+                    before = set(evaluator.names)
                     for _ in self._body(inner, evaluator, everyone):
                         pass
+                    found = [name for name in evaluator.names if name not in before]
+                    self._also_tell([name for name in found if isinstance(evaluator.names[name], PerDevice)])
                 yield from self._scope(inner, evaluator, walk.scope)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             self.enter(node, evaluator)
@@ -163,6 +183,10 @@ class Flow:
         if len(telling) == 2 and telling[0] is False:
             return telling[1]  # `if not torch.cuda.is_available(): return False`
         return telling[0] if len(telling) == 1 else UNKNOWN
+
+
+def _is_short(node: Function) -> bool:
+    return (node.end_lineno or node.lineno) - node.lineno <= _SHORT
 
 
 @dataclass(slots=True)

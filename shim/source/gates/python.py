@@ -67,10 +67,11 @@ def find_python_gates(source: bytes, path: str, target: ComputeCapability) -> tu
 def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability) -> tuple[Gate, ...]:
     devices = panel(target)
     place: Place | None = None
-    telling = [number for number, line in enumerate(source.split(b"\n"), 1) if _TELLING.search(line)]
+    raw = source.split(b"\n")
+    telling = [number for number, line in enumerate(raw, 1) if _TELLING.search(line)]
     lines = source.decode("utf-8", "replace").split("\n")
     found: dict[tuple[int, str], Gate] = {}
-    flow = Flow(tree, devices, telling, trusts_names=_GENERATOR.search(path) is None)
+    flow = Flow(tree, devices, telling, raw, trusts_names=_GENERATOR.search(path) is None)
     for site in flow.sites():
         outcomes = outcomes_of(site.outcomes, site.live)
         if not _sets_apart(outcomes, devices, target):

@@ -55,6 +55,8 @@ def may_test(node: ast.expr) -> bool:
         )
     if isinstance(node, ast.Call):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in ("any", "all") and node.args and isinstance(node.args[0], ast.GeneratorExp):
+            return _is_literal_capability(node.args[0].generators[0].iter)
         return name in ("startswith", "get") or is_predicate(name) or any(map(_is_literal_capability, node.args))
     return isinstance(node, ast.Subscript)
 

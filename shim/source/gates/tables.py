@@ -98,7 +98,7 @@ def _listed(
     ):
         bound = OTHER_HARDWARE.search(f"{path} {getattr(outer, 'name', '')}") is not None
         yield _gate(node, outer, path, lines, form, refuses=not bound, words=f"the list ends at {max(known)}")
-    elif not any(is_generic(capability) for capability in known):
+    elif not any(is_generic(one) or one.major == target.major for one in known):
         yield _gate(node, outer, path, lines, form, refuses=False, words="lists other generations alone")
 
 
