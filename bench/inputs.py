@@ -74,8 +74,8 @@ def fetch(wheel: Wheel) -> Path:
     path = cache() / wheel.file
     if path.exists():
         return path
-    python, _, platforms = wheel.file.removesuffix(".whl").split("-")[-3:]
-    version = re.fullmatch(r"cp3(\d+)", python)
+    python, abi, platforms = wheel.file.removesuffix(".whl").split("-")[-3:]
+    version = None if abi == "abi3" else re.fullmatch(r"cp3(\d+)", python)
     with tempfile.TemporaryDirectory(dir=cache()) as folder:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n")

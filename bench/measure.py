@@ -105,12 +105,17 @@ def time_call(function: Callable[[], object]) -> Cost:
 
 
 def in_turns(rounds: int, *sides: Callable[[], Cost]) -> tuple[Spread, ...]:
-    """Run every side once to warm up, then `rounds` times in turns."""
+    """Run every side once to warm up, then `rounds` times in turns.
+
+    What one side left to be written to disk is written before the other starts, so that nobody pays for it but the one
+    who calls fsync itself.
+    """
     for side in sides:
         side()
     taken: list[list[Cost]] = [[] for _ in sides]
     for _ in range(rounds):
         for costs, side in zip(taken, sides, strict=True):
+            os.sync()
             costs.append(side())
     return tuple(_spread(costs) for costs in taken)
 

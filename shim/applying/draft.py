@@ -12,6 +12,7 @@ from shim.planning import Plan
 from shim.provenance import document as provenance
 from shim.provenance import sbom
 from shim.provenance.document import Digests, Original, Request
+from shim.provenance.recipes import recipe_records
 from shim.wheels.archive import WheelArchive
 from shim.wheels.deflate import DeflateMode, deflate_identity
 from shim.wheels.delta import plan_undo
@@ -66,9 +67,11 @@ def write_draft(wanted: DraftRequest, draft: Path, watcher: Watcher) -> WrittenW
         replaced={
             wheel_file: with_build(archive.read(archive.member(wheel_file)), wanted.build),
             **{member: patched.path for member, patched in wanted.done.patched.items()},
+            **wanted.plan.edited,
         },
         mode=wanted.mode,
         late=late,
+        read_back=False,  # verify_written does
         progress=watcher.done,
     )
 
@@ -88,6 +91,11 @@ def _documents(wanted: DraftRequest, layout: Layout) -> dict[str, bytes]:
         digests,
         dropped_signatures=read_record(wanted.archive).signatures,
         compression=deflate_identity(wanted.mode),
+        recipes=recipe_records([match.recipe for match in wanted.plan.recipes], wanted.plan.edits),
+        edited=[
+            {"path": path, "before": wanted.old_digests[path], "after": layout.rows[path].digest}
+            for path in wanted.plan.edited
+        ],
     )
     bom = sbom.make_sbom(wanted.name.distribution, wanted.name.version, document, wanted.done.work.tools)
     return {

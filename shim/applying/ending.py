@@ -35,8 +35,10 @@ def settle(plan: Plan, patched: bool) -> Outcome:
     """How a run with this (final) plan ended.
 
     Raises:
-        PlanError: the target wants more, and nothing could be done.
+        PlanError: the target wants more, and nothing could be done; or a recipe says that nothing should be.
     """
+    if (match := plan.refused_by) is not None and (refusal := match.recipe.refusal) is not None:
+        raise PlanError(f"{plan.subject}: [{match.recipe.id}] {refusal.reason}", hint=refusal.advice)
     hard = [refusal for refusal in plan.refusals if not is_advisory(refusal.code)]
     if patched:
         return Outcome.PARTLY if hard else Outcome.PATCHED

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from shim.devicecode import DeviceCode, StreamReader, could_hold_device_code
+from shim.errors import ShimError
 from shim.wheels.archive import WheelArchive
 from shim.wheels.member import Member
 
 # Each reader holds up to some 50 MB of a large library (docs/design.md): more would not fit the promised memory.
 MOST_READERS = 4
 _HEAD = 8
+_BATCH = 1 << 20  # inflated bytes that one task reads
+_MEMBER_COST = 8 << 10  # what opening a member costs, in bytes of inflating
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,29 +77,74 @@ def read_members(
     digest: bool = False,
     jobs: int | None = None,
     progress: Callable[[int], None] | None = None,
+    then: Callable[[MemberContent], None] | None = None,
 ) -> tuple[MemberContent, ...]:
     """Read all members that are files, several at a time, the largest first; results in archive order.
 
     Args:
-        progress: called with the inflated size of each member that is done, from this thread.
+        progress: called with inflated sizes of members that are done, from this thread.
+        then: called in the reading thread with each member that holds GPU code, while others are still being read.
 
     Raises:
-        InputError: of the first member (in archive order) that is broken.
+        InputError: of the first member (in archive order) that is broken. Whatever `then` raises.
     """
     files = [member for member in archive.members if not member.is_dir]
     stop = threading.Event()
+
+    def read(batch: Sequence[Member]) -> list[MemberContent | ShimError]:
+        return [_read_then(archive, member, then, digest=digest, stop=stop) for member in batch]
+
     with ThreadPoolExecutor(max_workers=jobs or default_jobs()) as pool:
-        order = sorted(files, key=lambda member: -member.size)
-        futures = {m.path: pool.submit(read_member, archive, m, digest=digest, stop=stop) for m in order}
+        batches = list(_batches(sorted(files, key=lambda member: -member.size)))
+        futures = [pool.submit(read, batch) for batch in batches]
+        place = {
+            m.path: (future, i) for batch, future in zip(batches, futures, strict=True) for i, m in enumerate(batch)
+        }
         try:
             results = []
             for member in files:
-                results.append(futures[member.path].result())
+                future, index = place[member.path]
+                result = future.result()[index]
+                if isinstance(result, ShimError):
+                    raise result
+                results.append(result)
                 if progress is not None:
                     progress(member.size)
             return tuple(results)
         except BaseException:
             stop.set()
-            for future in futures.values():
+            for future in futures:
                 future.cancel()
             raise
+
+
+def _read_then(
+    archive: WheelArchive,
+    member: Member,
+    then: Callable[[MemberContent], None] | None,
+    *,
+    digest: bool,
+    stop: threading.Event,
+) -> MemberContent | ShimError:
+    """One member; its error is a result, so that which one is reported does not depend on the order of reading."""
+    try:
+        content = read_member(archive, member, digest=digest, stop=stop)
+        if then is not None and content.code is not None and content.code.has_device_code and not stop.is_set():
+            then(content)
+    except ShimError as error:
+        return error
+    return content
+
+
+def _batches(members: Sequence[Member]) -> Iterator[Sequence[Member]]:
+    """Large members alone, small ones together: starting a thousand tasks would cost more than the reading."""
+    batch: list[Member] = []
+    size = 0
+    for member in members:
+        batch.append(member)
+        size += member.size + _MEMBER_COST
+        if size >= _BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

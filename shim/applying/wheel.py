@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,15 +15,15 @@ from shim.applying.events import Watcher
 from shim.applying.files import PatchedFiles, Settings, patch_files
 from shim.applying.inject import sha256_of
 from shim.applying.members import read_members
+from shim.applying.planner import Planner
+from shim.applying.recipes import with_recipes
 from shim.applying.result import Outcome, PatchResult
-from shim.applying.selection import compile_pattern
 from shim.applying.undo import undo_wheel
-from shim.applying.workfile import WorkFile, narrow, plan_file, refuse_all
-from shim.devicecode import DeviceCode
 from shim.errors import InputError
 from shim.planning import Plan, Refusal
 from shim.planning.licence import is_nvidia_distribution
 from shim.provenance.document import Request
+from shim.recipes.model import Recipe
 from shim.verifying.load import check_loads
 from shim.verifying.standalone import read_provenance
 from shim.verifying.wheel import verify_written
@@ -42,11 +42,13 @@ class WheelOptions:
 
     Attributes:
         canonical: compress changed bytes with zlib, so that every machine writes the same wheel.
+        recipes: those to consider; the request says which of them are asked for by name.
     """
 
     limits: Limits = field(default_factory=Limits)
     allow_nvidia: bool = False
     canonical: bool = False
+    recipes: tuple[Recipe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,20 +111,31 @@ def _already(job: _Job, request: Mapping[str, object]) -> PatchResult:
 def _patch(job: _Job) -> PatchResult:
     job.watcher.phase("read", sum(member.size for member in job.archive.members))
     clock = _Clock()
-    contents = read_members(job.archive, digest=True, jobs=job.settings.toolbox.jobs, progress=job.watcher.done)
-    digests = {c.member.path: c.sha256 or "" for c in contents}
-    check_record(job.archive, hashes=digests)
-    clock.lap("read")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".shim-", dir=_work_root(job.where))))
-        files = _plan(job, [c.code for c in contents if c.code is not None and c.code.has_device_code], folder)
+        planner = Planner(
+            job.archive,
+            job.request,
+            folder,
+            nvidia=_is_nvidia(job),
+            allow_nvidia=job.options.allow_nvidia,
+            keep=not job.where.dry_run,
+        )
+        jobs = job.settings.toolbox.jobs
+        contents = read_members(job.archive, digest=True, jobs=jobs, progress=job.watcher.done, then=planner.add)
+        digests = {c.member.path: c.sha256 or "" for c in contents}
+        check_record(job.archive, hashes=digests)
+        files = planner.files
         plan = Plan(target=job.request.target, subject=job.archive.path.name, libraries=tuple(f.plan for f in files))
-        clock.lap("plan")
-        if job.where.dry_run or not plan.steps:
+        plan = with_recipes(
+            plan, job.archive, job.name, job.options.recipes, job.request.recipes, nvidia=_is_nvidia(job)
+        )
+        clock.lap("read and plan")
+        if job.where.dry_run or plan.refused_by is not None or not (plan.steps or plan.edits):
             return _nothing(job, plan)
         done = patch_files(files, folder, job.settings, job.watcher)
         final = replace(plan, libraries=done.plans)
-        outcome = settle(final, patched=bool(done.patched))
+        outcome = settle(final, patched=bool(done.patched or final.edits))
         if job.where.load:
             loads = check_loads(
                 job.archive,
@@ -154,35 +167,9 @@ class _Clock:
         self._last = now
 
 
-def _plan(job: _Job, codes: Sequence[DeviceCode], folder: Path) -> list[WorkFile]:
-    """Libraries with anything to say, those with steps extracted into `folder`."""
-    nvidia = not job.options.allow_nvidia and is_nvidia_distribution(job.name.normalized, (job.metadata.license,))
-    pattern = compile_pattern(job.request.only) if job.request.only else None
-    files = []
-    for number, code in enumerate(codes):
-        path = folder / f"old-{number}-{Path(code.member).name}"
-        plan = plan_file(code, job.request.target, allow_nvidia=job.options.allow_nvidia)
-        if nvidia and plan.steps:
-            plan = refuse_all(plan, "the whole wheel is NVIDIA's")
-        if pattern is not None:
-            plan = narrow(code, plan, _extractor(job, code.member, path), job.request.target, pattern)
-        if plan.steps and not path.exists() and not job.where.dry_run:
-            _extractor(job, code.member, path)()
-        if plan.steps or plan.refusals:
-            files.append(WorkFile(code=code, path=path, plan=plan))
-        else:
-            path.unlink(missing_ok=True)
-    return files
-
-
-def _extractor(job: _Job, member: str, path: Path) -> Callable[[], Path]:
-    def extract() -> Path:
-        if not path.exists():
-            with path.open("wb") as out:  # hashed already, while it was read
-                out.writelines(job.archive.stream(job.archive.member(member)))
-        return path
-
-    return extract
+def _is_nvidia(job: _Job) -> bool:
+    """Whether the whole wheel is NVIDIA's and may not be modified."""
+    return not job.options.allow_nvidia and is_nvidia_distribution(job.name.normalized, (job.metadata.license,))
 
 
 def _nothing(job: _Job, plan: Plan) -> PatchResult:
@@ -237,7 +224,7 @@ def _write(
         job.archive,
         draft,
         plan.libraries,
-        {row.path: row.digest for row in written.rows if row.path in done.patched},
+        {row.path: row.digest for row in written.rows if row.path in done.patched or row.path in plan.edited},
         job.request.target,
         job.options.limits,
     )

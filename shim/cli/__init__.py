@@ -14,8 +14,10 @@ from shim.cli.options import verbose_option
 COMMANDS: Final = {
     "scan": "Say whether wheels, files or whole environments run on the target GPU.",
     "patch": "Make a wheel or file run on the target GPU by compiling its PTX ahead of time.",
-    "undo": "Give back the original of a patched wheel, byte for byte.",
+    "apply": "Apply recipes to the packages of an environment.",
+    "undo": "Give back the original of a patched wheel or of changed packages, byte for byte.",
     "verify": "Check that a patched wheel keeps what was promised.",
+    "recipes": "List, show, check or start recipes.",
     "selftest": "Run a kernel of shim's own on a GPU of this machine.",
 }
 

@@ -29,6 +29,7 @@ from shim.cli.render.patch import plan_lines, refusal_lines, result_document, re
 from shim.cli.watch import Bars
 from shim.errors import UsageError
 from shim.provenance.document import Request
+from shim.recipes.load import load_recipes
 from shim.scan.fetch import fetch, parse_requirement
 from shim.scan.platform import machine_of
 from shim.store import ContentStore, cache_root
@@ -44,6 +45,11 @@ _PARTLY = 1
 @fetch_options
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--only", metavar="REGEX", default="", help="Only containers with a kernel whose mangled name matches.")
+@click.option("--recipe", "chosen", multiple=True, metavar="ID", help="Also this opt-in recipe; may be repeated.")
+@click.option("--no-recipes", is_flag=True, help="Add machine code only; edit nothing.")
+@click.option(
+    "--recipes", "recipe_folders", multiple=True, metavar="DIR", type=click.Path(path_type=Path), help="More recipes."
+)
 @click.option("--ptxas", metavar="PATH", type=click.Path(path_type=Path), help="Use this ptxas and no other.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Compilers at once; default: one a core.")
 @click.option("--copy", is_flag=True, help="Copy the input to the output folder when there is nothing to do.")
@@ -84,6 +90,9 @@ def _patch(
     python: str | None,
     dry_run: bool,
     only: str,
+    chosen: tuple[str, ...],
+    no_recipes: bool,
+    recipe_folders: tuple[Path, ...],
     ptxas: Path | None,
     jobs: int | None,
     copy: bool,
@@ -103,11 +112,16 @@ def _patch(
         driver_major=target.driver_cuda[0],
     )
     settings = Settings(toolbox=toolbox, target=target)
-    request = Request(target=target, only=only)
+    recipes = () if no_recipes else load_recipes(recipe_folders)
+    if unknown := sorted(set(chosen) - {recipe.id for recipe in recipes}):
+        raise UsageError(f"no recipe has the id {unknown[0]!r}", hint="`shim recipes list` names them")
+    request = Request(target=target, only=only, recipes=None if no_recipes else tuple(sorted(chosen)))
     where = Destination(folder=folder, dry_run=dry_run, force=force, copy=copy, load=load)
     if path.suffix != ".whl":
         return patch_single(path, request, settings, where, watcher, allow_nvidia=allow_nvidia)
-    options = WheelOptions(limits=read_limits(**limits), allow_nvidia=allow_nvidia, canonical=canonical)
+    options = WheelOptions(
+        limits=read_limits(**limits), allow_nvidia=allow_nvidia, canonical=canonical, recipes=recipes
+    )
     return patch_wheel(path, request, settings, where, options, watcher)
 
 

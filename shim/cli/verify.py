@@ -30,6 +30,8 @@ def command(wheels: tuple[Path, ...], jobs: int | None, **limits: Any) -> int:
             click.echo("  not patched by shim")
             continue
         click.echo(f"  patched for {found.target}: {found.images} new images are in place and as they were made")
+        if found.edits:
+            click.echo(f"  {found.edits} files that recipes edited are as they were made")
         for member, promised, reached in found.libraries:
             click.echo(f"  {member}: {reached} (promised {promised})")
     return 0

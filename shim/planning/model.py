@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from shim.arch import Grade, Target
 from shim.devicecode.model import GpuImage
+from shim.recipes.match import Match, State
+from shim.source.edits import FileEdit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,15 +73,31 @@ class LibraryPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Steps for one wheel or file. Libraries that need nothing are not in it."""
+    """Steps for one wheel or file. Libraries that need nothing are not in it.
+
+    Attributes:
+        recipes: those for this package and version, with what becomes of each. edits: of files, in order.
+    """
 
     target: Target
     subject: str
     libraries: tuple[LibraryPlan, ...]
+    recipes: tuple[Match, ...] = ()
+    edits: tuple[FileEdit, ...] = ()
 
     @property
     def steps(self) -> int:
         return sum(len(library.steps) for library in self.libraries)
+
+    @property
+    def refused_by(self) -> Match | None:
+        """The recipe that says that nothing honest can be done to the whole package."""
+        return next((match for match in self.recipes if match.state is State.REFUSES), None)
+
+    @property
+    def edited(self) -> dict[str, bytes]:
+        """Contents of edited files, by path, after the last edit of each."""
+        return {edit.path: edit.after for edit in self.edits}
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:

@@ -36,16 +36,19 @@ class Request:
     """What the user asked for; equal requests on equal originals give equal results.
 
     only: the `--only` expression, "" for everything.
+    recipes: ids asked for by name; () for all that are not opt-in, None for no recipes.
     """
 
     target: Target
     only: str
+    recipes: tuple[str, ...] | None = ()
 
     def document(self) -> dict[str, Any]:
         return {
             "target": str(self.target.device),
             "driver_cuda": "{}.{}".format(*self.target.driver_cuda),
             "only": self.only,
+            "recipes": None if self.recipes is None else sorted(self.recipes),
         }
 
 
@@ -109,11 +112,14 @@ def make_document(
     *,
     dropped_signatures: Sequence[str] = (),
     compression: str = "",
+    recipes: Sequence[Mapping[str, Any]] = (),
+    edited: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The provenance of one patched wheel or file. Holds no time and no path, so that equal inputs give equal bytes.
 
     Args:
         compression: library, version and level that changed bytes were deflated with; "" for a single file.
+        recipes: that edited files, with the diffs. edited: those files, with hashes before and after.
     """
     return {
         "schema": SCHEMA,
@@ -121,6 +127,8 @@ def make_document(
         "original": {"filename": original.filename, "sha256": original.sha256, "size": original.size},
         "request": request.document(),
         "members": [_member(plan, patched.get(plan.member), digests) for plan in libraries],
+        "recipes": list(recipes),
+        "edited": list(edited),
         "dropped_signatures": list(dropped_signatures),
         "compression": compression,
         "proof": "checked without a GPU; not run on a GB10",

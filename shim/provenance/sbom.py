@@ -40,7 +40,7 @@ def make_sbom(name: str, version: str, document: Mapping[str, Any], tools: Itera
                             "hashes": [{"alg": "SHA-256", "content": original["sha256"]}],
                         }
                     ],
-                    "notes": "Machine code was added to the files below; docs and provenance.json say how.",
+                    "notes": "The files below were changed; docs and provenance.json say how.",
                 },
             },
         },
@@ -52,6 +52,14 @@ def make_sbom(name: str, version: str, document: Mapping[str, Any], tools: Itera
             }
             for member in document["members"]
             if "patched" in member
+        ]
+        + [
+            {
+                "type": "file",
+                "name": member["path"],
+                "hashes": [{"alg": "SHA-256", "content": member["after"]}],
+            }
+            for member in document["edited"]
         ],
     }
     return (json.dumps(bom, indent=2, sort_keys=True) + "\n").encode()

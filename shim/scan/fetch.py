@@ -92,6 +92,29 @@ def fetch(requirement: Requirement, *, machine: str | None, python: str | None, 
     return Fetched(path=kept, note=_note(kept, machine))
 
 
+def fetch_source(requirement: Requirement, *, python: str | None = None, root: Path | None = None) -> Fetched:
+    """Fetch the source distribution, also where there is a wheel. None of its code runs.
+
+    Raises:
+        ToolError: as `fetch`. InputError: no index has one.
+    """
+    from shim.scan.index import fetch_sdist
+
+    folder = _folder(requirement, "source", python, root)
+    kept = _kept(folder)
+    if kept is None or not _is_pinned(requirement):
+        if is_offline():
+            raise ToolError(f"{requirement}: not in the cache, and SHIM_OFFLINE forbids fetching it")
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetch-") as temporary:
+            found = fetch_sdist(requirement, python=python, folder=Path(temporary))
+            if found is None:
+                raise InputError(f"{requirement}: no index has a source distribution", hint="check the spelling")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+            kept = found.replace(folder / found.name)
+    return Fetched(path=kept, note="")
+
+
 def platform_tags(machine: str) -> tuple[str, ...]:
     """Platform tags that a Linux machine takes, best first; pip does not expand the newer ones by itself."""
     tags = []

@@ -30,6 +30,7 @@ class Verified:
     Attributes:
         members: how many files RECORD describes rightly.
         patched: whether shim patched the wheel. libraries: (member, grade promised, grade found).
+        edits: files that recipes edited.
     """
 
     members: int
@@ -37,6 +38,7 @@ class Verified:
     target: str
     libraries: tuple[tuple[str, str, str], ...]
     images: int
+    edits: int
 
 
 def provenance_path(archive: WheelArchive) -> str:
@@ -64,16 +66,22 @@ def verify_wheel(path: Path, limits: Limits, watcher: Watcher, jobs: int | None 
         record = check_record(archive, hashes={c.member.path: c.sha256 or "" for c in contents})
         document = read_provenance(archive)
         if document is None:
-            return Verified(members=len(record.rows), patched=False, target="", libraries=(), images=0)
+            return Verified(members=len(record.rows), patched=False, target="", libraries=(), images=0, edits=0)
         _check_build(archive, document)
         by_path = {content.member.path: content for content in contents}
         try:
             target = _target(document)
             libraries, images = _check_members(archive, document["members"], by_path, target)
+            edits = _check_edited(document.get("edited", []), by_path)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path.name}: its provenance lacks or garbles {error}", hint=_HINT) from error
         return Verified(
-            members=len(record.rows), patched=True, target=str(target.device), libraries=libraries, images=images
+            members=len(record.rows),
+            patched=True,
+            target=str(target.device),
+            libraries=libraries,
+            images=images,
+            edits=edits,
         )
 
 
@@ -112,6 +120,16 @@ def _check_members(
         reached = check_grade(member["path"], content.code, promised, target)
         found.append((str(member["path"]), str(promised), str(reached)))
     return tuple(found), images
+
+
+def _check_edited(edited: list[dict[str, Any]], by_path: Mapping[str, MemberContent]) -> int:
+    """Files that recipes edited are what they were made."""
+    for entry in edited:
+        content = by_path.get(entry["path"])
+        if content is None or content.sha256 != entry["after"]:
+            found = "no such file" if content is None else f"SHA-256 {content.sha256}"
+            raise VerifyError(f"{entry['path']}: expected SHA-256 {entry['after']}, found {found}", hint=_HINT)
+    return len(edited)
 
 
 def _check_images(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from shim.applying.members import MemberContent, read_member
 from shim.arch import Target
-from shim.errors import VerifyError
+from shim.errors import InputError, VerifyError
 from shim.planning import LibraryPlan
 from shim.verifying.library import check_grade
 from shim.wheels.archive import WheelArchive
@@ -71,16 +72,24 @@ def verify_written(
 def _compare(
     original: WheelArchive, new: WheelArchive, digests: Mapping[str, str]
 ) -> tuple[list[MemberContent], list[str]]:
-    fresh: list[MemberContent] = []
+    """New and changed members as read, and paths of the others. The one thread inflates, the other compares."""
     kept: list[str] = []
     old = {member.path: member for member in original.members}
-    for member in new.members:
-        before = old.get(member.path)
-        if before is not None and member.path not in digests and _same_data(original, before, new, member):
-            if not member.is_dir:
-                kept.append(member.path)
-        else:
-            fresh.append(read_member(new, member, digest=True))
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        reading = {path: pool.submit(read_member, new, new.member(path), digest=True) for path in digests}
+        for member in new.members:
+            before = old.get(member.path)
+            if member.path in reading:
+                continue
+            if before is not None and _same_data(original, before, new, member):
+                if not member.is_dir:
+                    kept.append(member.path)
+            else:
+                reading[member.path] = pool.submit(read_member, new, member, digest=True)
+        try:
+            fresh = [future.result() for future in reading.values()]
+        except InputError as err:
+            raise VerifyError(f"{new.path}: does not read back: {err.message}", hint=_HINT) from err
     return fresh, [path for path in kept if not path.endswith((".dist-info/RECORD", ".dist-info/WHEEL"))]
 
 

@@ -71,7 +71,14 @@ class MemberWriter:
     """
 
     def __init__(
-        self, source: WheelArchive, output: OutputFile, *, mode: DeflateMode, pool: Executor, ahead: int
+        self,
+        source: WheelArchive,
+        output: OutputFile,
+        *,
+        mode: DeflateMode,
+        pool: Executor,
+        ahead: int,
+        read_back: bool = True,
     ) -> None:
         self.members: list[tuple[Member, int]] = []
         self.copies: list[CopiedRange] = []
@@ -79,6 +86,7 @@ class MemberWriter:
         self._output = output
         self._mode = mode
         self._pool = pool
+        self._read_back = read_back
         self._ahead = ahead
         self._checks: list[tuple[str, Future[None]]] = []
 
@@ -112,7 +120,8 @@ class MemberWriter:
         elif prepared.pieces is not None:
             pieces = prepared.pieces
             new = self._append(new, lambda: self._write_spliced(prepared, pieces))
-            self._checks.append((new.path, self._pool.submit(_check, self._output.temporary, new)))
+            if self._read_back:
+                self._checks.append((new.path, self._pool.submit(_check, self._output.temporary, new)))
         else:
             content = prepared.content
             self._append(new, lambda: self._write_all(self._deflate(content, 0, content.size, final=True)))

@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from shim.errors import InputError
 from shim.wheels.archive import WheelArchive
@@ -185,6 +186,16 @@ def read_record(archive: WheelArchive) -> Record:
         RecordError: it is missing or malformed.
         ArchiveError: broken contents.
     """
+    if archive not in _READ:
+        _READ[archive] = _read_record(archive)
+    return _READ[archive]
+
+
+_READ: WeakKeyDictionary[WheelArchive, Record] = WeakKeyDictionary()
+"""Records of the archives that are open: the stages of a patch ask for the same one several times."""
+
+
+def _read_record(archive: WheelArchive) -> Record:
     path = f"{archive.dist_info}/RECORD"
     if path not in archive:
         raise RecordError(archive.path, [RecordIssue(path=path, text="missing; every wheel must have it")])

@@ -67,6 +67,7 @@ def write_wheel(
     force: bool = False,
     jobs: int | None = None,
     epoch: int | None = None,
+    read_back: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> WrittenWheel:
     """Write a changed wheel. Equal arguments give equal bytes (in FAST mode: on equal CPUs).
@@ -88,6 +89,8 @@ def write_wheel(
         jobs: threads; the number of cores when None.
         epoch: time of added members, seconds since 1970 in UTC; when None that of SOURCE_DATE_EPOCH, else
             that of the WHEEL member.
+        read_back: inflate spliced members again before `out` appears; not needed when the caller reads the
+            whole result anyway.
         progress: called with bytes written, step by step.
 
     Raises:
@@ -107,7 +110,7 @@ def write_wheel(
         output = stack.enter_context(OutputFile(out, progress=progress))
         contents = {path: stack.enter_context(Content(new)) for path, new in replaced.items()}
         pool = stack.enter_context(_threads(threads))
-        writer = MemberWriter(source, output, mode=mode, pool=pool, ahead=threads + 1)
+        writer = MemberWriter(source, output, mode=mode, pool=pool, ahead=threads + 1, read_back=read_back)
         work = {path: _submit(pool, source, path, content) for path, content in contents.items()}
         source_hash = pool.submit(source.file.sha256) if late is not None else None
         rows: dict[str, RecordRow] = {}

@@ -9,6 +9,7 @@ from typing import Any
 from shim.applying.ending import is_advisory
 from shim.applying.result import PatchResult
 from shim.planning import LibraryPlan, Plan, Refusal
+from shim.recipes.match import State
 from shim.scan.jit_cost import FAST, SLOW
 from shim.scan.words import plural, size_text, span_text
 
@@ -18,15 +19,28 @@ _MOST_REFUSALS = 12
 def plan_lines(plan: Plan) -> list[str]:
     """The plan for people: steps, reason, expected cost."""
     device = plan.target.device
-    if not plan.steps and not plan.refusals:
+    if not plan.steps and not plan.refusals and not plan.recipes:
         return [f"{plan.subject}: nothing to do for {device}: no container lacks machine code that it should have"]
     lines = [f"{plan.subject}: plan for {device} (driver of CUDA {'.'.join(map(str, plan.target.driver_cuda))})"]
     for library in plan.libraries:
         lines += _library_lines(library)
+    lines += recipe_lines(plan)
     total = sum(library.ptx_bytes for library in plan.libraries)
     if total:
         cost = span_text(total / FAST, total / SLOW)
         lines.append(f"  expected: {size_text(total)} of PTX, {cost} of CPU time unless cached")
+    return lines
+
+
+def recipe_lines(plan: Plan) -> list[str]:
+    """Recipes for the package, and the diffs of what they edit."""
+    lines = []
+    for found in plan.recipes:
+        word = "" if found.state is State.APPLIES else f" [{found.state}]"
+        lines.append(f"  recipe {found.recipe.id}{word}: {found.why}")
+        for change in plan.edits:
+            if change.origin == found.recipe.id:
+                lines += [f"    {line}" for line in change.diff.splitlines()]
     return lines
 
 
@@ -113,6 +127,10 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
             }
             for library in result.plan.libraries
         ],
+        "recipes": [
+            {"id": found.recipe.id, "state": found.state.value, "why": found.why} for found in result.plan.recipes
+        ],
+        "edits": [{"path": change.path, "recipe": change.origin, "diff": change.diff} for change in result.plan.edits],
         "libraries": [
             {
                 "member": library.member,

@@ -1,0 +1,69 @@
+"""Plan each library of a wheel as soon as it has been read, beside the reading of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from shim.applying.members import MemberContent
+from shim.applying.selection import compile_pattern
+from shim.applying.workfile import WorkFile, narrow, plan_file, refuse_all
+from shim.devicecode import DeviceCode
+from shim.provenance.document import Request
+from shim.wheels.archive import WheelArchive
+
+
+class Planner:
+    """Takes libraries in any order and from several threads; those with steps are extracted into `folder`.
+
+    Args:
+        nvidia: the whole wheel is NVIDIA's, so that all is refused.
+        keep: extract libraries with steps; a dry run does not need them.
+    """
+
+    def __init__(
+        self, archive: WheelArchive, request: Request, folder: Path, *, nvidia: bool, allow_nvidia: bool, keep: bool
+    ) -> None:
+        self._archive = archive
+        self._request = request
+        self._folder = folder
+        self._nvidia = nvidia
+        self._allow_nvidia = allow_nvidia
+        self._keep = keep
+        self._pattern = compile_pattern(request.only) if request.only else None
+        self._number = {member.path: number for number, member in enumerate(archive.members)}
+        self._found: dict[str, WorkFile] = {}
+
+    @property
+    def files(self) -> list[WorkFile]:
+        """Libraries with anything to say, in the order of the archive."""
+        return [self._found[path] for path in sorted(self._found, key=self._number.__getitem__)]
+
+    def add(self, content: MemberContent) -> None:
+        """Plan one library. Raises InputError when it cannot be read again or the disk is full."""
+        code = content.code
+        if code is None:
+            return
+        target = self._request.target
+        path = self._folder / f"old-{self._number[code.member]}-{Path(code.member).name}"
+        extract = self._extractor(code, path)
+        plan = plan_file(code, target, allow_nvidia=self._allow_nvidia)
+        if self._nvidia and plan.steps:
+            plan = refuse_all(plan, "the whole wheel is NVIDIA's")
+        if self._pattern is not None:
+            plan = narrow(code, plan, extract, target, self._pattern)
+        if plan.steps and self._keep:
+            extract()
+        if plan.steps or plan.refusals:
+            self._found[code.member] = WorkFile(code=code, path=path, plan=plan)
+        else:
+            path.unlink(missing_ok=True)
+
+    def _extractor(self, code: DeviceCode, path: Path) -> Callable[[], Path]:
+        def extract() -> Path:
+            if not path.exists():
+                with path.open("wb") as out:  # hashed already, while it was read
+                    out.writelines(self._archive.stream(self._archive.member(code.member)))
+            return path
+
+        return extract

@@ -1,0 +1,185 @@
+"""Which recipes a package wants, and what stands in the way of the others. Pure: reads a tree, changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from shim.arch import Target
+from shim.errors import InputError, RecipeError
+from shim.recipes.apply import is_applied
+from shim.recipes.model import Anchor, AppliesTo, Pattern, Recipe
+from shim.recipes.pattern import occurrences
+from shim.recipes.proof import ProofSource, holds
+from shim.source.glob import matching
+from shim.source.tree import SourceTree
+
+
+class State(StrEnum):
+    """What becomes of a recipe whose package and version fit."""
+
+    APPLIES = "applies"
+    SUPERSEDED = "superseded"  # upstream has done it already
+    APPLIED = "applied-already"
+    UNPROVEN = "unproven"  # it would open a gate, and no proof holds
+    OPT_IN = "opt-in"  # it applies when it is asked for by name
+    REFUSES = "refuses"  # it says that nothing honest can be done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A recipe for this package and version. `why` is the fact that decided."""
+
+    recipe: Recipe
+    state: State
+    why: str
+
+
+def match(
+    recipes: Iterable[Recipe],
+    *,
+    package: str,
+    version: str,
+    kind: AppliesTo,
+    target: Target,
+    tree: SourceTree,
+    proofs: ProofSource | None,
+    chosen: Collection[str] = (),
+) -> tuple[Match, ...]:
+    """Judge the recipes for one package. Those for other packages, versions, kinds or targets are left out.
+
+    Args:
+        chosen: ids asked for by name; opt-in recipes apply only then.
+
+    Raises:
+        RecipeError: anchors of a recipe do not hold, so it no longer fits; all such recipes are named.
+    """
+    found: list[Match] = []
+    faults: list[str] = []
+    for recipe in candidates(recipes, package=package, version=version, kind=kind, target=target):
+        try:
+            state, why = _judge(recipe, kind, target, tree, proofs, chosen, version)
+        except RecipeError as error:
+            faults.append(error.message)
+        else:
+            found.append(Match(recipe=recipe, state=state, why=why))
+    if faults:
+        raise RecipeError(
+            "\n".join(faults),
+            hint=f"{package} {version} is not what the recipe was written for; please report it with that version",
+        )
+    return tuple(found)
+
+
+def candidates(
+    recipes: Iterable[Recipe], *, package: str, version: str, kind: AppliesTo, target: Target
+) -> tuple[Recipe, ...]:
+    """Recipes for this package, version, kind and target, whatever its files hold. A bad version fits nothing."""
+    try:
+        parsed = Version(version)
+    except InvalidVersion:
+        return ()
+    name = canonicalize_name(package)
+    return tuple(
+        recipe
+        for recipe in recipes
+        if name in recipe.packages
+        and kind in recipe.applies_to
+        and target.device.canonical in {device.canonical for device in recipe.targets}
+        and recipe.versions.contains(parsed, prereleases=True)
+    )
+
+
+def _judge(
+    recipe: Recipe,
+    kind: AppliesTo,
+    target: Target,
+    tree: SourceTree,
+    proofs: ProofSource | None,
+    chosen: Collection[str],
+    version: str,
+) -> tuple[State, str]:
+    names = tree.names()
+    if (why := _superseded(recipe, tree, names, version)) is not None:
+        return State.SUPERSEDED, why
+    if is_applied(recipe, tree):
+        return State.APPLIED, "every edit is there already"
+    if recipe.opt_in and recipe.id not in chosen:
+        return State.OPT_IN, f"only with --recipe {recipe.id} (risk: {recipe.risk})"
+    check_anchors(recipe, tree, names)
+    if (refusal := recipe.refusal) is not None:
+        return State.REFUSES, f"{refusal.reason} {refusal.advice}"
+    if not recipe.opens_gate:
+        return State.APPLIES, recipe.title
+    reasons = []
+    for proof in recipe.proofs:
+        proven, why = holds(proof, tree=tree, source=proofs, target=target.device, sdist=kind is AppliesTo.SDIST)
+        if proven:
+            return State.APPLIES, why
+        reasons.append(why)
+    return State.UNPROVEN, "; ".join(reasons)
+
+
+def _superseded(recipe: Recipe, tree: SourceTree, names: Collection[str], version: str) -> str | None:
+    ends = recipe.ends_when
+    if ends.versions is not None and ends.versions.contains(version, prereleases=True):
+        return f"{version} is {ends.versions}, where upstream has it"
+    signs = [(sign.path, sign.find) for sign in recipe.superseded]
+    if ends.find is not None:
+        signs.append((ends.path, ends.find))
+    for path, find in signs:
+        for name in matching(names, path):
+            if _count(find, tree, name):
+                return f"{name} has {find.text!r}: upstream has it"
+    return None
+
+
+def check_anchors(recipe: Recipe, tree: SourceTree, names: Collection[str]) -> None:
+    """Compare the anchors of a recipe with the files.
+
+    Raises:
+        RecipeError: the recipe no longer fits; every anchor that does not hold is named.
+    """
+    faults = []
+    for index, anchor in enumerate(recipe.anchors):
+        if (fault := _anchor_fault(anchor, tree, names)) is not None:
+            faults.append(f"{recipe.id}: no longer fits: anchor[{index}]: {fault}")
+    if faults:
+        raise RecipeError("\n".join(faults), hint="the files are not those that the recipe was written for")
+
+
+def _anchor_fault(anchor: Anchor, tree: SourceTree, names: Collection[str]) -> str | None:
+    files = matching(names, anchor.path)
+    if anchor.sha256:
+        for name in files:
+            digest = hashlib.sha256(tree.read(name)).hexdigest()
+            if digest not in anchor.sha256:
+                return f"{name}: expected one of {len(anchor.sha256)} known files, found SHA-256 {digest}"
+    if anchor.find is None:
+        return _count_fault(anchor, files, "")
+    counts = {name: _count(anchor.find, tree, name) for name in files}
+    wrong = [(name, count) for name, count in counts.items() if count not in (0, anchor.occurrences)]
+    if wrong:
+        name, count = wrong[0]
+        return f"{name}: expected {anchor.find.text!r} {anchor.occurrences} times, found it {count} times"
+    held = [name for name, count in counts.items() if count == anchor.occurrences]
+    return _count_fault(anchor, held, f" with {anchor.find.text!r}")
+
+
+def _count_fault(anchor: Anchor, found: Sequence[str], what: str) -> str | None:
+    if len(found) == anchor.count:
+        return None
+    listed = f" ({', '.join(found[:3])}{' ...' if len(found) > 3 else ''})" if found else ""
+    return f"{anchor.path}: expected {anchor.count} file{'s' * (anchor.count != 1)}{what}, found {len(found)}{listed}"
+
+
+def _count(find: Pattern, tree: SourceTree, name: str) -> int:
+    try:
+        return occurrences(find, tree.read(name))
+    except InputError:
+        return 0
