@@ -210,8 +210,10 @@ def _ending(matches: Sequence[Match], edits: Sequence[FileEdit], *, same: bool, 
     states = {found.state for found in matches}
     if same:
         return Ending.ALREADY
-    if edits or State.APPLIES in states:
+    if edits:
         return Ending.PLANNED if dry_run else Ending.APPLIED
+    if State.APPLIES in states:
+        return Ending.VARIABLES
     if states & {State.REFUSES, State.UNPROVEN}:
         return Ending.REFUSED
     return Ending.ALREADY if State.APPLIED in states else Ending.NOTHING

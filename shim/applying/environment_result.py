@@ -16,6 +16,7 @@ class Ending(StrEnum):
     """What became of one distribution."""
 
     APPLIED = "applied"
+    VARIABLES = "variables"  # no file changes; programs need variables
     PLANNED = "planned"  # a dry run would have applied something
     ALREADY = "applied-already"
     NOTHING = "nothing-to-do"

@@ -13,6 +13,7 @@ from shim.cli.render.recipes import list_lines, recipe_document, show_lines
 from shim.errors import RecipeError, UsageError
 from shim.recipes.load import load_recipes
 from shim.recipes.model import Recipe
+from shim.scan.words import plural
 
 _FOLDERS: Final = click.option(
     "--recipes", "folders", multiple=True, metavar="DIR", type=click.Path(path_type=Path), help="More recipes."
@@ -71,7 +72,7 @@ def check(roots: tuple[Path, ...], network: bool, chosen: tuple[str, ...], devic
     Exit code: 0, or 4 when a file is no sound recipe or, with --network, does not fit what it names.
     """
     recipes = load_recipes(roots)
-    click.echo(f"{len(recipes)} recipes are sound")
+    click.echo(f"{plural(len(recipes), 'recipe')} loaded, no fault found")
     if not network:
         return 0
     from shim.recipes.trial import try_recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from shim.arch import ComputeCapability
@@ -19,13 +19,13 @@ from shim.recipes.model import (
     ReplaceText,
     SetArchList,
 )
-from shim.source.cmake_edit import is_set, set_variable
+from shim.source.cmake_edit import set_variable
 from shim.source.edits import FileEdit
 from shim.source.glob import matching
 from shim.source.overlay import EditedTree
-from shim.source.python_append import append_items, has_items
-from shim.source.python_edit import Edited, count_code, replace_code
-from shim.source.text_edit import count_text, replace_text
+from shim.source.python_append import append_items
+from shim.source.python_edit import Edited, replace_code
+from shim.source.text_edit import replace_text
 from shim.source.tree import SourceTree
 
 _HINT: Final = "the package is not what the recipe was written for; please report it with its version"
@@ -121,19 +121,6 @@ def fill(text: str, values: Mapping[str, str], where: str) -> str:
     return re.sub(r"\{([a-z_]+)\}", value, text)
 
 
-def is_applied(recipe: Recipe, tree: SourceTree) -> bool:
-    """Whether every edit stands in the files already: nothing is left to find, and what it writes is there."""
-    actions = recipe.file_actions
-    if not actions:
-        return False
-    names = tree.names()
-    filled = placeholders(recipe.targets[0])
-    try:
-        return all(_is_there(action, tree, names, filled) for action in actions)
-    except (RecipeError, InputError):
-        return False
-
-
 def _key(recipe: Recipe, action: FileAction, index: int) -> str:
     number = next((n for n, one in enumerate(recipe.actions) if one is action), index)
     return f"action[{number}]"
@@ -179,28 +166,6 @@ def _runner(action: FileAction, values: Mapping[str, str], where: str) -> Callab
             return lambda text: set_variable(text, variable=action.variable, value=value)
         case CMakeOverlay():
             raise AssertionError("a module is put in place, not edited")
-
-
-def _is_there(action: FileAction, tree: SourceTree, names: Collection[str], values: Mapping[str, str]) -> bool:
-    texts = [tree.read(name) for name in matching(names, action.path)]
-    match action:
-        case EditPython(find=find, replace=replace, scope=scope):
-            left = sum(replace_code(text, find=find, replace=replace, scope=scope).count for text in texts)
-            there = sum(count_code(text, find=replace, scope=scope) for text in texts) if replace.strip() else 0
-            return not left and there >= action.count
-        case AppendPython():
-            return (
-                sum(has_items(text, target=action.target, add=action.add, scope=action.scope) for text in texts)
-                >= action.count
-            )
-        case ReplaceText(find=find, replace=replace):
-            left = sum(replace_text(text, find=find, replace=replace).count for text in texts)
-            return not left and bool(replace) and sum(count_text(text, replace) for text in texts) >= action.count
-        case SetArchList():
-            value = fill(action.value, values, "value")
-            return bool(texts) and all(is_set(text, variable=action.variable, value=value) for text in texts)
-        case CMakeOverlay():
-            return texts == [module_text(action.module, "module")]
 
 
 def module_text(name: str, where: str) -> bytes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,10 +10,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from shim.arch import Target
-from shim.errors import InputError, RecipeError
-from shim.recipes.apply import is_applied
-from shim.recipes.model import Anchor, AppliesTo, Pattern, Recipe
-from shim.recipes.pattern import occurrences
+from shim.errors import RecipeError
+from shim.recipes.anchors import check_anchors, count_in
+from shim.recipes.applied import is_applied
+from shim.recipes.model import AppliesTo, Recipe
 from shim.recipes.proof import ProofSource, holds
 from shim.source.glob import matching
 from shim.source.tree import SourceTree
@@ -129,57 +128,12 @@ def _superseded(recipe: Recipe, tree: SourceTree, names: Collection[str], versio
     ends = recipe.ends_when
     if ends.versions is not None and ends.versions.contains(version, prereleases=True):
         return f"{version} is {ends.versions}, where upstream has it"
-    signs = [(sign.path, sign.find) for sign in recipe.superseded]
+    for sign in recipe.superseded:
+        for name in matching(names, sign.path):
+            if (count_in(sign.find, tree, name) > 0) is not sign.absent:
+                return f"{name} {'lacks' if sign.absent else 'has'} {sign.find.text!r}: upstream has it"
     if ends.find is not None:
-        signs.append((ends.path, ends.find))
-    for path, find in signs:
-        for name in matching(names, path):
-            if _count(find, tree, name):
-                return f"{name} has {find.text!r}: upstream has it"
+        for name in matching(names, ends.path):
+            if count_in(ends.find, tree, name):
+                return f"{name} has {ends.find.text!r}: upstream has it"
     return None
-
-
-def check_anchors(recipe: Recipe, tree: SourceTree, names: Collection[str]) -> None:
-    """Compare the anchors of a recipe with the files.
-
-    Raises:
-        RecipeError: the recipe no longer fits; every anchor that does not hold is named.
-    """
-    faults = []
-    for index, anchor in enumerate(recipe.anchors):
-        if (fault := _anchor_fault(anchor, tree, names)) is not None:
-            faults.append(f"{recipe.id}: no longer fits: anchor[{index}]: {fault}")
-    if faults:
-        raise RecipeError("\n".join(faults), hint="the files are not those that the recipe was written for")
-
-
-def _anchor_fault(anchor: Anchor, tree: SourceTree, names: Collection[str]) -> str | None:
-    files = matching(names, anchor.path)
-    if anchor.sha256:
-        for name in files:
-            digest = hashlib.sha256(tree.read(name)).hexdigest()
-            if digest not in anchor.sha256:
-                return f"{name}: expected one of {len(anchor.sha256)} known files, found SHA-256 {digest}"
-    if anchor.find is None:
-        return _count_fault(anchor, files, "")
-    counts = {name: _count(anchor.find, tree, name) for name in files}
-    wrong = [(name, count) for name, count in counts.items() if count not in (0, anchor.occurrences)]
-    if wrong:
-        name, count = wrong[0]
-        return f"{name}: expected {anchor.find.text!r} {anchor.occurrences} times, found it {count} times"
-    held = [name for name, count in counts.items() if count == anchor.occurrences]
-    return _count_fault(anchor, held, f" with {anchor.find.text!r}")
-
-
-def _count_fault(anchor: Anchor, found: Sequence[str], what: str) -> str | None:
-    if len(found) == anchor.count:
-        return None
-    listed = f" ({', '.join(found[:3])}{' ...' if len(found) > 3 else ''})" if found else ""
-    return f"{anchor.path}: expected {anchor.count} file{'s' * (anchor.count != 1)}{what}, found {len(found)}{listed}"
-
-
-def _count(find: Pattern, tree: SourceTree, name: str) -> int:
-    try:
-        return occurrences(find, tree.read(name))
-    except InputError:
-        return 0

@@ -72,10 +72,11 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Superseded:
-    """A sign that upstream has done the work: `find` occurs in a file that matches `path`."""
+    """A sign that upstream has done the work: `find` occurs in a file that matches `path`, or is absent from it."""
 
     path: str
     find: Pattern
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

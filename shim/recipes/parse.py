@@ -118,9 +118,13 @@ def _anchor(table: Table) -> Anchor:
 
 
 def _superseded(table: Table) -> Superseded:
-    found = Superseded(path=table.path("path"), find=_pattern(table, required=True) or Pattern(text=""))
+    if table.has("lacks") and (table.has("contains") or table.has("pattern")):
+        table.fault("lacks", "excludes contains and pattern")
+    absent = table.text("lacks", "")
+    path = table.path("path")
+    find = Pattern(text=absent) if absent else _pattern(table, required=not table.has("lacks"))
     table.end()
-    return found
+    return Superseded(path=path, find=find or Pattern(text=""), absent=bool(absent))
 
 
 def _ends_when(table: Table) -> EndsWhen:

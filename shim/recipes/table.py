@@ -204,4 +204,4 @@ def _expected(pattern: str) -> str:
 
 def _meant(value: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(value, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    return f" (did you mean {str(near[0])!r}?)" if near else ""

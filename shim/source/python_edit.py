@@ -111,7 +111,7 @@ def _search(module: cst.Module, old: Code, new: Code | None, scope: str) -> _Fou
         inside = in_scope(place.scope, scope)
         if inside and isinstance(new, cst.BaseExpression) and same(node, new):
             continue
-        if inside and isinstance(old, cst.BaseExpression) and same(node, old):
+        if inside and isinstance(old, cst.BaseExpression) and same(node, old) and _is_expression(place):
             found.expressions[id(node)] = place
             continue
         skipped: set[int] = set()
@@ -120,6 +120,18 @@ def _search(module: cst.Module, old: Code, new: Code | None, scope: str) -> _Fou
         below = [child for child in children(node, place.scope) if id(child.node) not in skipped]
         stack += reversed(below)
     return found
+
+
+def _is_expression(place: Place) -> bool:
+    """Whether a name stands for a value here: libcst has names of parameters, attributes and imports as names too."""
+    match place.parent:
+        case cst.Param(name=name) | cst.FunctionDef(name=name) | cst.ClassDef(name=name):
+            return place.node is not name
+        case cst.Attribute(attr=name) | cst.Arg(keyword=name):
+            return place.node is not name
+        case cst.ImportAlias() | cst.ImportFrom() | cst.AsName() | cst.NameItem():
+            return False
+    return True
 
 
 def _search_block(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import fatbin
+from tests.builders import fatbin, recipes
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -59,7 +59,7 @@ def pattern(shown: str) -> re.Pattern[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """What the examples are about: two containers, and a wheel that is none."""
+    """What the examples are about: two containers, a wheel that is none, an environment and a recipe for it."""
     sm90a = fatbin.Image(kind=fatbin.CUBIN, arch=90, feature="a", payload=bytes(5000))
     sm120a = fatbin.Image(kind=fatbin.CUBIN, arch=120, feature="a", payload=bytes(5000))
     ptx80 = fatbin.Image(kind=fatbin.PTX, arch=80, payload=fatbin.ptx("80"))
@@ -68,6 +68,8 @@ def folder(tmp_path: Path) -> Path:
     (files / "attention.fatbin").write_bytes(fatbin.container(sm90a, ptx80))
     (files / "gemm.fatbin").write_bytes(fatbin.container(sm120a, sm90a))
     (files / "notes.whl").write_text("hello, this is no archive\n")
+    recipes.install(files / "env")
+    recipes.write_recipe(files / "recipes")
     return files
 
 

@@ -46,7 +46,10 @@ def sections(page: str) -> set[str]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {name for parameter in command.params for name in parameter.opts if name.startswith("-")}
+    """Of the command and those below it."""
+    found = {name for parameter in command.params for name in parameter.opts if name.startswith("-")}
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return found.union(*map(options_of, below))
 
 
 def command_named(name: str) -> click.Command:

@@ -11,6 +11,7 @@ from shim.recipes.match import State
 
 _WORDS: Final = {
     Ending.APPLIED: "changed",
+    Ending.VARIABLES: "needs variables",
     Ending.PLANNED: "would be changed",
     Ending.ALREADY: "applied already",
     Ending.NOTHING: "nothing to do",

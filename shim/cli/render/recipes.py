@@ -26,6 +26,7 @@ from shim.recipes.model import (
     RunEnv,
     SetArchList,
     SourceProof,
+    Superseded,
     Toolchain,
 )
 from shim.scan.words import plural
@@ -77,7 +78,7 @@ def show_lines(recipe: Recipe) -> list[str]:
     if recipe.anchors:
         lines += ["must be there", *(f"  {line}" for line in _anchor_lines(recipe))]
     if recipe.superseded:
-        lines += ["upstream has it when", *(f"  {sign.path} has {sign.find.text!r}" for sign in recipe.superseded)]
+        lines += ["upstream has it when", *map(_sign_words, recipe.superseded)]
     if recipe.proofs:
         lines += ["proof", *(f"  {_proof_words(proof)}" for proof in recipe.proofs)]
     lines.append("does")
@@ -133,6 +134,10 @@ def _anchor_lines(recipe: Recipe) -> Iterable[str]:
         times = f" ({anchor.occurrences} times)" if anchor.find is not None and anchor.occurrences != 1 else ""
         known = f", one of {plural(len(anchor.sha256), 'known file')}" if anchor.sha256 else ""
         yield f"{plural(anchor.count, 'file')} {anchor.path}{what}{times}{known}"
+
+
+def _sign_words(sign: Superseded) -> str:
+    return f"  {sign.path} {'lacks' if sign.absent else 'has'} {sign.find.text!r}"
 
 
 def _proof_words(proof: Proof) -> str:

@@ -27,6 +27,10 @@ shape-only = false
 filename = "manylinux aarch64"
 python = "3.12"
 
+[[superseded]]
+path = "setup.py"
+lacks = "sm_120"
+
 [[anchor]]
 path = "**/*.cu"
 pattern = "sm_1[02]0"

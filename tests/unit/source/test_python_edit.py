@@ -92,6 +92,15 @@ def test_parentheses_where_they_are_needed(source: str, find: str, replace: str,
     assert text == expected
 
 
+def test_names_that_are_no_values_are_not_found() -> None:
+    source = (
+        "import a\nfrom a import a\ndef f(a, *, b={0}):\n    global a\n"
+        "    return x.a(a={0}) + {0}.a\nclass a({0}): pass\n"
+    ).format
+    result = replace_code(source("a").encode(), find="a", replace="z()")
+    assert result.content.decode() == source("z()")
+
+
 def test_statements_keep_the_comments_around_them() -> None:
     text = edited("a = 1\nx(a)", "if a:\n  y(a)", "Backend.supported")
     assert "        if a:\n            y(a)\n        return flags\n" in text
