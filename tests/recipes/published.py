@@ -13,7 +13,7 @@ import tarfile
 import urllib.request
 import zipfile
 from collections.abc import Collection, Iterable
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -93,8 +93,9 @@ def _fits(tag: Tag, filename: str, python: str) -> bool:
     return platform and older and tag.abi in ("abi3", "none")
 
 
+@lru_cache(maxsize=4)
 def tree(package: str, version: str, filename: str, python: str) -> PublishedTree:
-    """The published file of a version as a source tree."""
+    """The published file of a version as a source tree; the last few stay open."""
     file = choose(package, version, filename, python)
     return SdistTree(file) if filename == "sdist" else WheelTree(file)
 
@@ -106,16 +107,20 @@ class PublishedTree:
         self.file = file
         self._root = private_folder(cache_root() / "published") / (file.sha256[:24] or quote(file.name, ""))
 
-    def names(self) -> Collection[str]:
+    @cached_property
+    def _listed(self) -> tuple[str, ...]:
         listed = self._root / "names"
         if not listed.is_file():
             self._keep(listed, "\n".join(self._names()).encode())
-        return listed.read_text("utf-8").split("\n")
+        return tuple(listed.read_text("utf-8").split("\n"))
+
+    def names(self) -> Collection[str]:
+        return self._listed
 
     def read(self, name: str) -> bytes:
         kept = self._root / "files" / quote(name, "")
         if not kept.is_file():
-            if name not in set(self.names()):
+            if name not in self._listed:
                 raise InputError(f"{self.file.name}: {name}: no such file")
             self._keep(kept, self._read(name))
         return kept.read_bytes()
@@ -162,6 +167,7 @@ class SdistTree(PublishedTree):
                 self._keep(kept, answer.read())
         return kept.read_bytes()
 
+    @cached_property
     def _members(self) -> dict[str, bytes]:
         data = io.BytesIO(self._fetch())
         if self.file.name.endswith(".zip"):
@@ -176,10 +182,10 @@ class SdistTree(PublishedTree):
         return found
 
     def _names(self) -> Iterable[str]:
-        return sorted(self._members())
+        return sorted(self._members)
 
     def _read(self, name: str) -> bytes:
-        return self._members()[name]
+        return self._members[name]
 
 
 def _below(name: str) -> str:
