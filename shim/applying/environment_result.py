@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from shim.arch import Target
 from shim.errors import RecipeError, ShimError
-from shim.recipes.match import Match
+from shim.recipes.outcome import Match
 from shim.source.edits import FileEdit
 
 

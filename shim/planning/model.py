@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shim.arch import Grade, Target
 from shim.devicecode.model import GpuImage
-from shim.recipes.match import Match, State
+from shim.recipes.outcome import Match, State
 from shim.source.edits import FileEdit
 
 

@@ -12,8 +12,6 @@ from shim.recipes.model import AppendPython, CMakeOverlay, EditPython, FileActio
 from shim.source.cmake_edit import is_set
 from shim.source.glob import matching
 from shim.source.overlay import EditedTree
-from shim.source.python_append import has_items
-from shim.source.python_edit import count_code, replace_code
 from shim.source.text_edit import count_text, replace_text
 from shim.source.tree import SourceTree
 
@@ -56,10 +54,14 @@ def _is_there(action: FileAction, tree: SourceTree, names: Collection[str], valu
     texts = [tree.read(name) for name in matching(names, action.path)]
     match action:
         case EditPython(find=find, replace=replace, scope=scope):
+            from shim.source.python_edit import count_code, replace_code
+
             left = sum(replace_code(text, find=find, replace=replace, scope=scope).count for text in texts)
             there = sum(count_code(text, find=replace, scope=scope) for text in texts) if replace.strip() else 0
             return not left and there >= action.count
         case AppendPython():
+            from shim.source.python_append import has_items
+
             return (
                 sum(has_items(text, target=action.target, add=action.add, scope=action.scope) for text in texts)
                 >= action.count

@@ -20,11 +20,9 @@ from shim.recipes.model import (
     SetArchList,
 )
 from shim.source.cmake_edit import set_variable
-from shim.source.edits import FileEdit
+from shim.source.edits import Edited, FileEdit
 from shim.source.glob import matching
 from shim.source.overlay import EditedTree
-from shim.source.python_append import append_items
-from shim.source.python_edit import Edited, replace_code
 from shim.source.text_edit import replace_text
 from shim.source.tree import SourceTree
 
@@ -156,8 +154,12 @@ def _carry_out(action: FileAction, tree: SourceTree, values: Mapping[str, str], 
 def _runner(action: FileAction, values: Mapping[str, str], where: str) -> Callable[[bytes], Edited]:
     match action:
         case EditPython():
+            from shim.source.python_edit import replace_code  # libcst takes a while to load
+
             return lambda text: replace_code(text, find=action.find, replace=action.replace, scope=action.scope)
         case AppendPython():
+            from shim.source.python_append import append_items
+
             return lambda text: append_items(text, target=action.target, add=action.add, scope=action.scope)
         case ReplaceText():
             return lambda text: replace_text(text, find=action.find, replace=action.replace)

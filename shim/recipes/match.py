@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from enum import StrEnum
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -14,29 +12,12 @@ from shim.errors import RecipeError
 from shim.recipes.anchors import check_anchors, count_in
 from shim.recipes.applied import is_applied
 from shim.recipes.model import AppliesTo, Recipe
+from shim.recipes.outcome import Match, State
 from shim.recipes.proof import ProofSource, holds
 from shim.source.glob import matching
 from shim.source.tree import SourceTree
 
-
-class State(StrEnum):
-    """What becomes of a recipe whose package and version fit."""
-
-    APPLIES = "applies"
-    SUPERSEDED = "superseded"  # upstream has done it already
-    APPLIED = "applied-already"
-    UNPROVEN = "unproven"  # it would open a gate, and no proof holds
-    OPT_IN = "opt-in"  # it applies when it is asked for by name
-    REFUSES = "refuses"  # it says that nothing honest can be done
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
-    """A recipe for this package and version. `why` is the fact that decided."""
-
-    recipe: Recipe
-    state: State
-    why: str
+__all__ = ["Match", "State", "candidates", "match"]
 
 
 def match(

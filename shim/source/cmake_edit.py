@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from shim.errors import RecipeError
-from shim.source.python_edit import Edited
+from shim.source.edits import Edited
 
 # cmake-language(7): bracket comments, line comments, bracket arguments, quoted arguments, parentheses, plain text.
 _TOKEN: Final = re.compile(

@@ -7,6 +7,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    """New content of a file and in how many places it differs."""
+
+    content: bytes
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileEdit:
     """New content for one file.
 

@@ -8,7 +8,8 @@ from typing import Final
 import libcst as cst
 
 from shim.errors import RecipeError
-from shim.source.python_edit import Edited, check_result
+from shim.source.edits import Edited
+from shim.source.python_edit import check_result
 from shim.source.python_tree import (
     Place,
     check_depth,

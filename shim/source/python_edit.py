@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import libcst as cst
 
 from shim.errors import RecipeError
+from shim.source.edits import Edited
 from shim.source.python_tree import (
     Place,
     children,
@@ -21,14 +22,6 @@ from shim.source.python_tree import (
 )
 
 Code = cst.BaseExpression | tuple[cst.BaseStatement, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edited:
-    """New content of a file and in how many places it differs."""
-
-    content: bytes
-    count: int
 
 
 @dataclass(slots=True)

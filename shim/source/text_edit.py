@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shim.errors import RecipeError
-from shim.source.python_edit import Edited
+from shim.source.edits import Edited
 
 
 def replace_text(source: bytes, *, find: str, replace: str) -> Edited:

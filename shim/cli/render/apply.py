@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from shim.applying.environment_result import DistributionResult, Ending, EnvironmentResult
-from shim.recipes.match import State
+from shim.recipes.outcome import State
 
 _WORDS: Final = {
     Ending.APPLIED: "changed",

@@ -9,7 +9,7 @@ from typing import Any
 from shim.applying.ending import is_advisory
 from shim.applying.result import PatchResult
 from shim.planning import LibraryPlan, Plan, Refusal
-from shim.recipes.match import State
+from shim.recipes.outcome import State
 from shim.scan.jit_cost import FAST, SLOW
 from shim.scan.words import plural, size_text, span_text
 
