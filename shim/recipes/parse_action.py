@@ -24,6 +24,7 @@ from shim.recipes.table import Table
 
 _SCOPE: Final = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_TOOL_VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_-]*"  # Triton 3.3 reads TRITON_PTXAS-BLACKWELL_PATH
 _GATES: Final = tuple(GateKind)
 
 
@@ -77,7 +78,7 @@ def _toolchain(table: Table) -> Action:
     return Toolchain(
         tool=table.text("tool"),
         version=table.text("version", pattern=r"\d+(?:\.\d+)*"),
-        variable=table.text("variable", pattern=_VARIABLE),
+        variable=table.text("variable", pattern=_TOOL_VARIABLE),
     )
 
 
