@@ -47,7 +47,8 @@ def shim(tmp_path: Path) -> Shim:
     cache = tmp_path / "cache"
 
     def run(*arguments: object, env: dict[str, str] | None = None, prefix: tuple[str, ...] = ()) -> Ran:
-        environment = {**os.environ, "SHIM_CACHE_DIR": str(cache), "COLUMNS": "120", "NO_COLOR": "1", **(env or {})}
+        shown = {"COLUMNS": "120", "NO_COLOR": "1"}
+        environment = {**os.environ, "SHIM_CACHE_DIR": str(cache), "SHIM_OFFLINE": "1", **shown, **(env or {})}
         done = subprocess.run(
             [*prefix, sys.executable, "-m", "shim", *map(str, arguments)],
             capture_output=True,

@@ -17,7 +17,6 @@ from functools import cache, cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version

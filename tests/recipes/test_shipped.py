@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.recipes import catalogue
 
 from shim.arch import ComputeCapability, Target
 from shim.errors import RecipeError
@@ -17,6 +16,7 @@ from shim.recipes.match import State, check_anchors, match
 from shim.recipes.model import AppliesTo, DependencyProof, GateKind, Recipe, SourceProof
 from shim.source.overlay import EditedTree
 from shim.source.tree import FolderTree
+from tests.recipes import catalogue
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
