@@ -18,9 +18,11 @@ from shim.arch import ComputeCapability
 from shim.model import Confidence
 from shim.source.gates.branches import Kind
 from shim.source.gates.consequence import Pair
+from shim.source.gates.forms import form_of
 from shim.source.gates.model import Effect, Sign
 from shim.source.gates.names import OTHER_HARDWARE
 from shim.source.gates.panel import is_generic, sibling
+from shim.source.gates.predicates import asks_minimum
 from shim.source.gates.values import truth
 
 _OLDEST = ComputeCapability(8, 0)  # what older devices alone may do is no loss to anybody
@@ -197,6 +199,8 @@ def _is_name_test(node: ast.expr) -> bool:
 
 def _is_listed(case: Case, mine: bool) -> bool:
     """The target, or its major, is among what the test asks for."""
+    if isinstance(case.node, ast.Call):
+        return mine and form_of(case.node) in ("family-call", "capability-call") and not asks_minimum(case.node)
     if not isinstance(case.node, ast.Compare) or len(case.node.ops) != 1:
         return False
     op = case.node.ops[0]

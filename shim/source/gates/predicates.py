@@ -6,6 +6,7 @@ torch's testing constants, FlashInfer's decorator.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -21,6 +22,7 @@ _AT_LEAST: Final = re.compile(
 
 Test = Callable[[ComputeCapability, ComputeCapability], bool]
 
+_MINIMA: Final = frozenset({"has_device_capability", "cuda_capability_geq", "has_capability"})
 _CHECKS: Final = frozenset({"check_value_in", "check_in", "assert_in", "ensure_in"})
 
 _TESTS: Final[Mapping[str, Test]] = {
@@ -53,6 +55,12 @@ def is_membership_check(name: str) -> bool:
 def is_predicate(name: str) -> bool:
     """Whether a call of that name is itself a test of the capability."""
     return name in _TESTS or name in _CHECKS or _AT_LEAST.fullmatch(name) is not None
+
+
+def asks_minimum(node: ast.Call) -> bool:
+    """Whether the call is true for everything from a capability on."""
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return name in _MINIMA or _AT_LEAST.fullmatch(name) is not None
 
 
 def _asked(arguments: Sequence[object]) -> ComputeCapability | None:

@@ -21,6 +21,7 @@ from shim.source.gates.names import NOT_NVIDIA_PATH
 from shim.source.gates.panel import panel, sibling
 from shim.source.gates.parsing import parsing_gates
 from shim.source.gates.place import Place
+from shim.source.gates.prefilter import may_hold_gates, telling_lines
 from shim.source.gates.questions import lookup_parts
 from shim.source.gates.tables import table_gates
 
@@ -28,21 +29,6 @@ _LARGEST: Final = 8 << 20  # bytes; generated tables beyond that hold no code
 _LONGEST_LINE: Final = 200
 # Files that write kernels carry the architecture they write for as a parameter.
 _GENERATOR: Final = re.compile(r"generat|autogen|emit_|_library\.py|cutlass_library|codegen")
-# Every file that tests the capability or lists architectures holds one of the first, or one of the second in a test.
-_WORDS: Final = (
-    *(b"capabilit", b"CAPABILIT", b"compute_cap", b"get_device_prop", b"getDeviceProp", b"device_prop", b"GB10"),
-    *(b"sm_version", b"smVersion", b"cuda_arch", b"gpu_arch", b"admissible_arch", b"supported_arch", b"get_sm"),
-    *(b"SUPPORTED_ARCH", b"CUDA_ARCH", b"_cc", b"cc_", b"device_name", b"sm_arch"),
-)
-_TESTS: Final = re.compile(
-    rb"(?<![a-zA-Z])(?:archs?|sm|cc|cap|major|sm_number)[\])]* *(?://|==|!=|>=|<=|<|>|in\b|not in\b)"
-    rb"|\bArch\.sm_|(?:==|in|,|\() *[\"']sm_?\d\d"
-)
-_TELLING: Final = re.compile(
-    rb"capabilit|prop|major|GB10|[Cc]ompute_?[Cc]ap|(?<![a-z])(?<!cute\.)(?:cc|sm|arch|cap)s?(?![a-z])"
-    rb"|device_name|gpu_name|\bsm_?\d\d",
-    re.IGNORECASE,
-)
 
 
 def find_python_gates(source: bytes, path: str, target: ComputeCapability) -> tuple[Gate, ...]:
@@ -53,7 +39,7 @@ def find_python_gates(source: bytes, path: str, target: ComputeCapability) -> tu
     """
     if len(source) > _LARGEST or NOT_NVIDIA_PATH.search(path):
         return ()
-    if not any(word in source for word in _WORDS) and not _TESTS.search(source):
+    if not may_hold_gates(source):
         return ()
     try:
         with warnings.catch_warnings():
@@ -68,7 +54,7 @@ def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability
     devices = panel(target)
     place: Place | None = None
     raw = source.split(b"\n")
-    telling = [number for number, line in enumerate(raw, 1) if _TELLING.search(line)]
+    telling = telling_lines(source)
     lines = source.decode("utf-8", "replace").split("\n")
     found: dict[tuple[int, str], Gate] = {}
     flow = Flow(tree, devices, telling, raw, trusts_names=_GENERATOR.search(path) is None)
