@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 from shim.arch import ComputeCapability
 from shim.scan.fetch import fetch
+from shim.scan.index import fetch_sdist
 from shim.source.gates.python import find_python_gates
 
 TARGET = ComputeCapability(12, 1)
@@ -97,7 +98,12 @@ def packages() -> tuple[Package, ...]:
 def sources(package: Package, cache: Path) -> Mapping[str, bytes]:
     """The labelled files of a package, from the registry, checked against its hash."""
     requirement = Requirement(f"{package.name}=={package.version}")
-    path = fetch(requirement, machine=package.machine, python="3.12", root=cache).path
+    path = cache / package.file
+    if package.file.endswith(".tar.gz") and not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        path = fetch_sdist(requirement, python="3.12", folder=cache)
+    elif package.file.endswith(".whl"):
+        path = fetch(requirement, machine=package.machine, python="3.12", root=cache).path
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != package.sha256:

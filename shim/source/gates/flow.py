@@ -18,6 +18,7 @@ from shim.source.gates.evaluate import Evaluator, dotted
 from shim.source.gates.names import Role
 from shim.source.gates.narrowing import Live, either, joined, where
 from shim.source.gates.panel import UNKNOWN
+from shim.source.gates.prefilter import lines_with
 from shim.source.gates.questions import may_test, outcome, with_literal_default
 from shim.source.gates.values import PerDevice
 
@@ -49,13 +50,13 @@ class Flow:
 
     Attributes:
         telling: numbers of the lines that hold a word of the trade, in order; functions without one are passed over.
-        lines: the source.
+        source: the file.
     """
 
     tree: ast.Module
     devices: Sequence[ComputeCapability]
     telling: list[int]
-    lines: Sequence[bytes]
+    source: bytes
     trusts_names: bool = True
     functions: dict[str, Function] = field(default_factory=dict)
     globals: dict[str, object] = field(default_factory=dict)
@@ -80,10 +81,7 @@ class Flow:
         if not names:
             return
         pattern = re.compile(rb"(?<![\w.])(?:%s)(?!\w)" % b"|".join(re.escape(name.encode()) for name in names))
-        known = set(self.telling)
-        self.telling += [
-            number for number, line in enumerate(self.lines, 1) if number not in known and pattern.search(line)
-        ]
+        self.telling += lines_with(pattern, self.source)
         self.telling.sort()
 
     def _collect(self, body: Sequence[ast.stmt]) -> None:

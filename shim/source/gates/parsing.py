@@ -15,6 +15,7 @@ _ARCH_NAME: Final = re.compile(
     r"_*(cuda_|compute_|gpu_|sm_|target_|nv_)*(arch(s|es)?|cc|ccs|cap|capability|capabilities|sm|compute_cap\w*|arch_?list|archstr|arch_str|arch_version|arch_name)",
     re.IGNORECASE,
 )
+_CUTS: Final = re.compile(r"(cap\w*|cc|arch\w*|sm)\[:2\]")
 _CLEANING: Final = frozenset(
     {"strip", "rstrip", "replace", "removesuffix", "sub", "match", "fullmatch", "isdigit", "search", "findall"}
 )
@@ -23,7 +24,8 @@ _ARCH_VARIABLES: Final = ("TORCH_CUDA_ARCH_LIST", "CUDA_ARCH", "NVCC_ARCH", "SM_
 
 def parsing_gates(tree: ast.Module, path: str, lines: Sequence[str], target: ComputeCapability) -> Iterator[Gate]:
     """`int()` of a minor that may be "1a", and slices that expect two digits."""
-    if not any(name in line for line in lines for name in (*_ARCH_VARIABLES, "[:2]")):
+    text = "\n".join(lines)
+    if not any(name in text for name in _ARCH_VARIABLES) and not (_CUTS.search(text) and "arch" in text.lower()):
         return
     for function in ast.walk(tree):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)):

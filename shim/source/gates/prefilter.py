@@ -38,6 +38,15 @@ def telling_lines(source: bytes) -> list[int]:
     return sorted(found)
 
 
+def lines_with(pattern: re.Pattern[bytes], source: bytes) -> list[int]:
+    """Numbers of the lines with a match, in order."""
+    matches = [match.start() for match in pattern.finditer(source)]
+    if not matches:
+        return []
+    ends = [match.start() for match in re.finditer(rb"\n", source)]
+    return sorted({bisect_right(ends, at - 1) + 1 for at in matches})
+
+
 def _places(text: bytes, word: bytes) -> Iterator[int]:
     """Where the word stands, at most once a line."""
     token = word in _LINE_TOKENS

@@ -53,11 +53,10 @@ def find_python_gates(source: bytes, path: str, target: ComputeCapability) -> tu
 def _gates(tree: ast.Module, source: bytes, path: str, target: ComputeCapability) -> tuple[Gate, ...]:
     devices = panel(target)
     place: Place | None = None
-    raw = source.split(b"\n")
     telling = telling_lines(source)
     lines = source.decode("utf-8", "replace").split("\n")
     found: dict[tuple[int, str], Gate] = {}
-    flow = Flow(tree, devices, telling, raw, trusts_names=_GENERATOR.search(path) is None)
+    flow = Flow(tree, devices, telling, source, trusts_names=_GENERATOR.search(path) is None)
     for site in flow.sites():
         outcomes = outcomes_of(site.outcomes, site.live)
         if not _sets_apart(outcomes, devices, target):
