@@ -1,4 +1,4 @@
-"""Every shipped recipe on the files that are really published: in its range it fits and works, outside it keeps away."""
+"""Every shipped recipe on the files that are really published: it fits and works in its range, and keeps away outside."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Collection
 
 import pytest
 from packaging.version import Version
-from tests.recipes import published
 
 from shim.arch import ComputeCapability, Target
 from shim.errors import RecipeError
+from shim.recipes.anchors import check_anchors
 from shim.recipes.apply import build_environment, edit
 from shim.recipes.load import load_recipes
-from shim.recipes.match import State, candidates, check_anchors, match
+from shim.recipes.match import State, candidates, match
 from shim.recipes.model import AppliesTo, BuildEnv, Recipe
 from shim.source.overlay import EditedTree
 from shim.source.tree import SourceTree
+from tests.recipes import published
 
 RECIPES = {recipe.id: recipe for recipe in load_recipes()}
 TARGET = Target(device=ComputeCapability(12, 1))
 SPARK = {State.APPLIES, State.UNPROVEN, State.OPT_IN, State.REFUSES}
-"""States of a recipe that fits. Proofs from kernels and dependencies are asked for elsewhere, with the files at hand."""
+"""States of a recipe that fits. Proofs by kernels and dependencies need more files than these."""
 
 pytestmark = pytest.mark.real
 
@@ -30,7 +31,9 @@ def _cases(inside: bool) -> list[object]:
     found = []
     for recipe in RECIPES.values():
         for version in recipe.trial.published if inside else recipe.trial.outside:
-            found += [pytest.param(recipe, name, version, id=f"{recipe.id}-{name}-{version}") for name in recipe.packages]
+            found += [
+                pytest.param(recipe, name, version, id=f"{recipe.id}-{name}-{version}") for name in recipe.packages
+            ]
     return found
 
 
@@ -81,12 +84,12 @@ def _neighbours(recipe: Recipe, listed: Collection[Version]) -> set[Version]:
     ordered = sorted(version for version in listed if not version.is_prerelease)
     inside = [recipe.versions.contains(version, prereleases=True) for version in ordered]
     pairs = zip(zip(ordered, inside, strict=True), zip(ordered[1:], inside[1:], strict=True), strict=False)
-    return {
-        pair[0] if pair[1] is False else other[0] for pair, other in pairs if pair[1] is not other[1]
-    }
+    return {pair[0] if pair[1] is False else other[0] for pair, other in pairs if pair[1] is not other[1]}
 
 
-@pytest.mark.parametrize("recipe", [pytest.param(one, id=one.id) for one in RECIPES.values() if not one.trial.shape_only])
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(one, id=one.id) for one in RECIPES.values() if not one.trial.shape_only]
+)
 def test_range_is_tried_at_its_ends(recipe: Recipe) -> None:
     trial = recipe.trial
     for package in recipe.packages:

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.recipes import published
 
 from shim.arch import ComputeCapability, Target
 from shim.recipes.apply import edit
@@ -17,6 +16,7 @@ from shim.recipes.match import candidates
 from shim.recipes.model import AppliesTo, RunEnv
 from shim.source.overlay import EditedTree
 from shim.source.tree import SourceTree
+from tests.recipes import published
 
 pytestmark = pytest.mark.real
 
@@ -53,9 +53,7 @@ def _functions(source: bytes, names: Mapping[str, Any], *wanted: str) -> dict[st
         ((12, 1), "Strided", "Strided", False),
     ],
 )
-def test_triton_kernels_route(
-    version: str, device: tuple[int, int], weights: str, scales: str, native: bool
-) -> None:
+def test_triton_kernels_route(version: str, device: tuple[int, int], weights: str, scales: str, native: bool) -> None:
     tree = _after("vllm-triton-kernels-sm80-route", "vllm", version, AARCH64)
     root = "vllm/third_party/triton_kernels"
 
@@ -71,7 +69,11 @@ def test_triton_kernels_route(
     )
     assert info["has_native_mxfp"]() is info["has_tma_gather"]() is native
     layouts = {f"{name}Layout": name for name in (weights, scales, "Strided")}
-    names = {f"{family}MX{what}Layout": f"{family}MX{what}" for family in ("Hopper", "Blackwell") for what in ("Value", "Scale")}
+    names = {
+        f"{family}MX{what}Layout": f"{family}MX{what}"
+        for family in ("Hopper", "Blackwell")
+        for what in ("Value", "Scale")
+    }
     made = _functions(
         tree.read(f"{root}/tensor_details/layout.py"),
         {
@@ -116,7 +118,10 @@ def test_flashinfer_fmha(device: tuple[int, int], refused: bool) -> None:
         check["_check_sm120"](None)
 
 
-@pytest.mark.parametrize(("version", "listed"), [("2.2.0", "12.1"), ("2.5.1", "12.1a"), ("2.6.0", "12.1"), ("2.7.1", "12.1a"), ("2.14.1", "12.0f")])
+@pytest.mark.parametrize(
+    ("version", "listed"),
+    [("2.2.0", "12.1"), ("2.5.1", "12.1a"), ("2.6.0", "12.1"), ("2.7.1", "12.1a"), ("2.14.1", "12.0f")],
+)
 def test_torch_arch_list(version: str, listed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = "torch/utils/cpp_extension.py"
     tree: SourceTree = published.tree("torch", version, AARCH64, "3.12")
@@ -146,10 +151,34 @@ def test_torch_arch_list(version: str, listed: str, monkeypatch: pytest.MonkeyPa
 
 
 STAYS = [
-    ("xformers", "0.0.33", "manylinux x86_64", "xformers/ops/fmha/flash3.py", "CUDA_MAXIMUM_COMPUTE_CAPABILITY = (9, 0)"),
-    ("xformers", "0.0.35", "manylinux x86_64", "xformers/ops/fmha/flash3.py", "CUDA_MAXIMUM_COMPUTE_CAPABILITY = (9, 0)"),
-    ("flashinfer-python", "0.7.2.post1", "any", "flashinfer/kda_prefill.py", "_SM120_KDA_SUPPORTED_COMPUTE_CAPABILITIES = {(12, 0)}"),
-    ("flashinfer-python", "0.7.2.post1", "any", "flashinfer/diffusion_ops/cake_minimax_h3_sm120_quant_gate.py", "(major, minor) != (12, 0)"),
+    (
+        "xformers",
+        "0.0.33",
+        "manylinux x86_64",
+        "xformers/ops/fmha/flash3.py",
+        "CUDA_MAXIMUM_COMPUTE_CAPABILITY = (9, 0)",
+    ),
+    (
+        "xformers",
+        "0.0.35",
+        "manylinux x86_64",
+        "xformers/ops/fmha/flash3.py",
+        "CUDA_MAXIMUM_COMPUTE_CAPABILITY = (9, 0)",
+    ),
+    (
+        "flashinfer-python",
+        "0.7.2.post1",
+        "any",
+        "flashinfer/kda_prefill.py",
+        "_SM120_KDA_SUPPORTED_COMPUTE_CAPABILITIES = {(12, 0)}",
+    ),
+    (
+        "flashinfer-python",
+        "0.7.2.post1",
+        "any",
+        "flashinfer/diffusion_ops/cake_minimax_h3_sm120_quant_gate.py",
+        "(major, minor) != (12, 0)",
+    ),
     ("vllm", "0.33.0", AARCH64, "vllm/models/qwen4_exp/nvidia/ops/qsa.py", "get_device_capability() == (12, 0)"),
     ("vllm", "0.33.0", AARCH64, "vllm/models/minimax_m3/common/ops/index_topk.py", "is_device_capability((12, 0))"),
     ("vllm", "0.33.0", AARCH64, "vllm/_custom_ops.py", "def cutlass_group_gemm_supported"),
@@ -178,7 +207,11 @@ def test_gates_that_stay(package: str, version: str, filename: str, path: str, t
     assert text.encode() in before
     for kind in AppliesTo:
         for recipe in candidates(
-            RECIPES.values(), package=package, version=version, kind=kind, target=Target(device=ComputeCapability(12, 1))
+            RECIPES.values(),
+            package=package,
+            version=version,
+            kind=kind,
+            target=Target(device=ComputeCapability(12, 1)),
         ):
             if recipe.file_actions:
                 after = EditedTree(tree, {}).with_edits(edit(recipe, tree)).read(path)

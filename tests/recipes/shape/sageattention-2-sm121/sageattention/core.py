@@ -4,8 +4,8 @@
 def sageattn(q, arch):
     if arch == "sm80":
         return "fp16", q
-    elif arch == "sm90":
+    if arch == "sm90":
         return "wgmma", q
-    elif arch == "sm120":
+    if arch == "sm120":
         return "fp8", q
     raise ValueError(f"Unsupported CUDA architecture: {arch}")
