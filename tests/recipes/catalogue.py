@@ -10,12 +10,13 @@ from shim.recipes.model import Recipe
 PAGE = Path(__file__).parents[2] / "docs" / "recipes-catalogue.md"
 _HEAD = """# Catalogue of recipes
 
-Every recipe that `shim` ships, made from the files in `patches/` by `python -m tests.recipes.catalogue`. What a recipe does, why, and
-what stands behind it: `shim recipes show ID`. How to write one: `recipes.md`.
+Every recipe that `shim` ships, made from the files in `patches/` by `python -m tests.recipes.catalogue`. What a recipe
+does, why, and what stands behind it: `shim recipes show ID`. How to write one: `recipes.md`.
 
-Marks: **opt-in**: only with `--recipe ID`. **refuses**: says why nothing can be done, and what else helps. **proof**: opens a test of
-the device, and only where the named evidence is found. **shape**: tried on a file made for the test, as the index has none; every
-other recipe is tried on the published files of the first and the last version of its range and some between.
+Marks: **opt-in**: only with `--recipe ID`. **refuses**: says why nothing can be done, and what else helps. **proof**:
+opens a test of the device, and only where the named evidence is found. **shape**: tried on a file made for the test, as
+the index has none; every other recipe is tried on the published files of the first and the last version of its range
+and some between.
 
 """
 

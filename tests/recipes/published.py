@@ -1,7 +1,7 @@
 """Published files by package and version: lists, and members read one by one without fetching the whole wheel.
 
 Indexes, certificates and time limits are pip's own (`shim.scan.index`); wheels are read by HTTP ranges, sdists are
-small and fetched whole. What was read is kept in shim's cache folder under the file's SHA-256, so a second run is quick.
+small and fetched whole. What was read is kept in shim's cache folder under the file's SHA-256: a second run is quick.
 """
 
 from __future__ import annotations
@@ -80,11 +80,13 @@ def versions(package: str, filename: str, python: str) -> tuple[Version, ...]:
     return tuple(sorted(found))
 
 
+@cache
+def _platforms(machine: str) -> frozenset[str]:
+    return frozenset(platform_tags(machine))
+
+
 def _fits(tag: Tag, filename: str, python: str) -> bool:
-    if filename == "any":
-        platform = tag.platform == "any"
-    else:
-        platform = tag.platform in platform_tags(filename.split()[-1])
+    platform = tag.platform in (("any",) if filename == "any" else _platforms(filename.split()[-1]))
     major, minor = python.split(".")
     if tag.interpreter in (f"cp{major}{minor}", f"py{major}", "py2"):
         return platform

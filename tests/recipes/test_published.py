@@ -1,4 +1,4 @@
-"""Every shipped recipe on the files that are really published: in its range it fits and works, outside it keeps away."""
+"""Every shipped recipe on the files that are really published: it fits and works in its range, and keeps away outside."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from packaging.version import Version
 
 from shim.arch import ComputeCapability, Target
 from shim.errors import RecipeError
+from shim.recipes.anchors import check_anchors
 from shim.recipes.apply import build_environment, edit
 from shim.recipes.load import load_recipes
-from shim.recipes.match import State, candidates, check_anchors, match
+from shim.recipes.match import State, candidates, match
 from shim.recipes.model import AppliesTo, BuildEnv, Recipe
 from shim.source.overlay import EditedTree
 from shim.source.tree import SourceTree
@@ -21,7 +22,7 @@ from tests.recipes import published
 RECIPES = {recipe.id: recipe for recipe in load_recipes()}
 TARGET = Target(device=ComputeCapability(12, 1))
 SPARK = {State.APPLIES, State.UNPROVEN, State.OPT_IN, State.REFUSES}
-"""States of a recipe that fits. Proofs from kernels and dependencies are asked for elsewhere, with the files at hand."""
+"""States of a recipe that fits. Proofs by kernels and dependencies need more files than these."""
 
 pytestmark = pytest.mark.real
 

@@ -10,9 +10,10 @@ import pytest
 
 from shim.arch import ComputeCapability, Target
 from shim.errors import RecipeError
+from shim.recipes.anchors import check_anchors
 from shim.recipes.apply import edit
 from shim.recipes.load import load_recipes, shipped_folder
-from shim.recipes.match import State, check_anchors, match
+from shim.recipes.match import State, match
 from shim.recipes.model import AppliesTo, DependencyProof, GateKind, Recipe, SourceProof
 from shim.source.overlay import EditedTree
 from shim.source.tree import FolderTree
@@ -78,7 +79,7 @@ def test_shapes(recipe: Recipe) -> None:
     kind = next(kind for kind in AppliesTo if kind in recipe.applies_to)
     target = Target(device=ComputeCapability(12, 1))
     version = {"vllm": "0.29.1.dev10", "sageattention": "2.2.0", "k2": "1.24.4", "ctranslate2": "4.8.5"}
-    where = dict(package=recipe.packages[0], version=version[recipe.packages[0]], kind=kind, target=target)
+    where = {"package": recipe.packages[0], "version": version[recipe.packages[0]], "kind": kind, "target": target}
     (found,) = match([recipe], **where, tree=tree, proofs=None)
     assert found.state is State.APPLIES, found.why
     if not recipe.file_actions:
