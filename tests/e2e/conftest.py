@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,3 +88,20 @@ def wheel(tmp_path: Path, libraries: dict[str, bytes]) -> Path:
         "demo/data.txt": "x" * 5000,
     }
     return make_wheel(tmp_path, members, name="demo", version="1.0", tag="py3-none-linux_x86_64")
+
+
+TORCH = ("torch==2.14.1", "setuptools", "wheel", "ninja", "packaging", "numpy")
+
+
+@pytest.fixture(scope="session")
+def torch_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with torch: the one that SHIM_TEST_TORCH names, else one made now (5.5 GB)."""
+    if named := os.environ.get("SHIM_TEST_TORCH"):
+        return Path(named)
+    home = Path(os.environ.get("SHIM_TEST_CACHE") or tmp_path_factory.mktemp("torch")) / "torch"
+    python = home / "bin" / "python"
+    if not (home / "complete").exists():
+        venv.create(home, with_pip=True, symlinks=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *TORCH], check=True)
+        (home / "complete").touch()
+    return python

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,23 +19,8 @@ from shim.toolchain.front import ArchRequest, environment, install, read_log
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
-TORCH = ("torch==2.14.1", "setuptools", "wheel", "ninja", "packaging", "numpy")
 LISTED = ("sm_53", "sm_62", "sm_70", "sm_72", "sm_80", "sm_87", "sm_90", "sm_100")  # causal-conv1d 1.5.2, setup.py
 RETIRED = LISTED[:4]
-
-
-@pytest.fixture(scope="session")
-def torch_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python with torch: the one that SHIM_TEST_TORCH names, else one made now (5.5 GB)."""
-    if named := os.environ.get("SHIM_TEST_TORCH"):
-        return Path(named)
-    home = Path(os.environ.get("SHIM_TEST_CACHE") or tmp_path_factory.mktemp("torch")) / "torch"
-    python = home / "bin" / "python"
-    if not (home / "complete").exists():
-        venv.create(home, with_pip=True, symlinks=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *TORCH], check=True)
-        (home / "complete").touch()
-    return python
 
 
 Build = Callable[..., subprocess.CompletedProcess[str]]

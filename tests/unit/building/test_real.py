@@ -24,7 +24,6 @@ def test_implicit_reaches_the_target_by_generic_rules(tmp_path: Path, monkeypatc
     assert "setuptools<74" in str(result.isolation.install[0])
 
 
-@pytest.mark.slow
 def test_kage_cucounter_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHIM_CACHE_DIR", str(tmp_path / "cache"))
     result = rebuild(RebuildRequest(subject="kage-cucounter==1.0.1", folder=tmp_path / "out"))
@@ -33,3 +32,11 @@ def test_kage_cucounter_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "manylinux" in result.path.name
     (library,) = scan_wheel(result.path, ScanOptions()).report.libraries
     assert library.sass == ("121",)
+
+
+def test_implicit_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHIM_CACHE_DIR", str(tmp_path / "cache"))
+    result = rebuild(RebuildRequest(subject="implicit==0.4.8", folder=tmp_path / "out"))
+    assert result.path is not None
+    (library,) = scan_wheel(result.path, ScanOptions()).report.libraries
+    assert (library.sass, library.ptx) == (("121",), ("121",))
