@@ -3,7 +3,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 CPP := $(wildcard cpp/core/*.[ch]pp cpp/bindings/*.[ch]pp cpp/cuda/*.[ch]*)
 
-.PHONY: run test test-real check format lint types cpp-warnings bench fuzz wheels clean
+.PHONY: run test test-real test-probe check format lint types cpp-warnings bench fuzz wheels clean
 
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(CPP)
 	python3 -m venv $(VENV)
@@ -30,6 +30,10 @@ test: $(VENV)/.tested
 
 test-real: $(VENV)/.tested
 	$(PY) -m pytest -m "real and not slow"
+
+# Needs torch from the registry (5.5 GB, kept in the virtual environment's folder).
+test-probe: $(VENV)/.tested
+	SHIM_TEST_CACHE=$(abspath $(VENV)) $(PY) -m pytest tests/e2e/test_flag_probe.py
 
 check: format lint types cpp-warnings test
 
