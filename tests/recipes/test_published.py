@@ -1,4 +1,4 @@
-"""Every shipped recipe on the files that are really published: it fits and works in its range, and keeps away outside."""
+"""Every shipped recipe on the files that are published: it fits and works in its range, and keeps away outside."""
 
 from __future__ import annotations
 
