@@ -28,12 +28,14 @@ pytestmark = pytest.mark.real
 
 
 def _cases(inside: bool) -> list[object]:
+    """A recipe with a package and a version; those between the first and the last version count as slow."""
     found = []
     for recipe in RECIPES.values():
-        for version in recipe.trial.published if inside else recipe.trial.outside:
-            found += [
-                pytest.param(recipe, name, version, id=f"{recipe.id}-{name}-{version}") for name in recipe.packages
-            ]
+        versions = recipe.trial.published if inside else recipe.trial.outside
+        for version in versions:
+            marks = () if version in (versions[0], versions[-1]) else (pytest.mark.slow,)
+            for name in recipe.packages:
+                found.append(pytest.param(recipe, name, version, id=f"{recipe.id}-{name}-{version}", marks=marks))
     return found
 
 
