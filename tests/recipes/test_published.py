@@ -34,8 +34,10 @@ def _cases(inside: bool) -> list[object]:
         versions = recipe.trial.published if inside else recipe.trial.outside
         for version in versions:
             marks = () if version in (versions[0], versions[-1]) else (pytest.mark.slow,)
-            for name in recipe.packages:
-                found.append(pytest.param(recipe, name, version, id=f"{recipe.id}-{name}-{version}", marks=marks))
+            found += [
+                pytest.param(recipe, name, version, id=f"{recipe.id}-{name}-{version}", marks=marks)
+                for name in recipe.packages
+            ]
     return found
 
 
