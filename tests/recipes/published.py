@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Collection, Iterable
 from functools import cache, cached_property, lru_cache
 from pathlib import Path, PurePosixPath
+from typing import IO
 from urllib.parse import quote
 
 from packaging.tags import Tag
@@ -101,6 +102,21 @@ def tree(package: str, version: str, filename: str, python: str) -> PublishedTre
     return SdistTree(file) if filename == "sdist" else WheelTree(file)
 
 
+def occurs_in(package: str, version: str, filename: str, member: str, text: bytes) -> bool:
+    """Whether a member of a wheel holds a text. It is read as a stream and not kept; False when there is none."""
+    source = tree(package, version, filename, "3.12")
+    assert isinstance(source, WheelTree)
+    if member not in source.names():
+        return False
+    tail = b""
+    with source.open(member) as stream:
+        while piece := stream.read(1 << 24):
+            if text in tail + piece:
+                return True
+            tail = piece[-len(text) :]
+    return False
+
+
 class PublishedTree:
     """A source tree whose files are read when asked for, and kept."""
 
@@ -150,6 +166,9 @@ class WheelTree(PublishedTree):
         if self._archive is None:
             self._archive = zipfile.ZipFile(io.BufferedReader(_Ranged(self.file.url), _BLOCK))
         return self._archive
+
+    def open(self, name: str) -> IO[bytes]:
+        return self._open().open(name)
 
     def _names(self) -> Iterable[str]:
         return [one.filename for one in self._open().infolist() if not one.is_dir()]

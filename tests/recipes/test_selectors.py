@@ -13,7 +13,7 @@ from shim.arch import ComputeCapability, Target
 from shim.recipes.apply import edit
 from shim.recipes.load import load_recipes
 from shim.recipes.match import candidates
-from shim.recipes.model import AppliesTo, RunEnv
+from shim.recipes.model import AppliesTo, DependencyProof, RunEnv
 from shim.source.overlay import EditedTree
 from shim.source.tree import SourceTree
 from tests.recipes import published
@@ -218,3 +218,13 @@ def test_gates_that_stay(package: str, version: str, filename: str, path: str, t
                 assert text.encode() in after
                 if "transformer" not in package:
                     assert after == before
+
+
+@pytest.mark.parametrize(("version", "holds"), [("2.5.1", False), ("2.15.0", True)])
+def test_what_torch_says_of_its_own_operator(version: str, holds: bool) -> None:
+    """The proof of xformers' FwOp is a text of torch's library: it is in builds that take 12.1, and in no others."""
+    (proof,) = RECIPES["xformers-cutlass-fwop"].proofs
+    assert isinstance(proof, DependencyProof)
+    assert proof.library is not None
+    assert proof.contains is not None
+    assert published.occurs_in("torch", version, AARCH64, proof.library, proof.contains.encode()) is holds

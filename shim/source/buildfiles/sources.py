@@ -10,20 +10,9 @@ from typing import Any, Final
 from shim.errors import InputError
 from shim.source.buildfiles.model import ListedSource, MissingSource, RemovedHeader
 from shim.source.buildfiles.spans import Text
+from shim.source.headers import REMOVED
 from shim.source.tree import SourceTree
 
-# Absent from the toolkit 13.0 (CCCL 3 dropped what Thrust has); the second exists in 12 and 13, "" where none does.
-REMOVED: Final = {
-    "cub/iterator/constant_input_iterator.cuh": "thrust/iterator/constant_iterator.h",
-    "cub/iterator/counting_input_iterator.cuh": "thrust/iterator/counting_iterator.h",
-    "cub/iterator/discard_output_iterator.cuh": "thrust/iterator/discard_iterator.h",
-    "cub/iterator/transform_input_iterator.cuh": "thrust/iterator/transform_iterator.h",
-    "nvToolsExt.h": "nvtx3/nvToolsExt.h",
-    "nvToolsExtCuda.h": "nvtx3/nvToolsExtCuda.h",
-    "nvToolsExtCudaRt.h": "nvtx3/nvToolsExtCudaRt.h",
-    "texture_fetch_functions.h": "",
-    "cuda_texture_types.h": "",
-}
 _INCLUDE: Final = re.compile(rb"^[ \t]*#[ \t]*include[ \t]*(?P<open>[<\"])(?P<name>[^>\"\n]{1,200})[>\"]", re.MULTILINE)
 _LARGEST: Final = 2 << 20
 _TOOLKIT: Final = re.compile(r"^(cub|thrust|cuda|torch|ATen|c10|cutlass|cute|cooperative_groups|nv|THC)/")

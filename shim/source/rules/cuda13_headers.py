@@ -1,28 +1,15 @@
-"""`cuda13-headers`: headers that CUDA 13 (CCCL 3) no longer has, where the same thing has another name.
-
-The table holds only pairs that were checked: the old header is absent from the toolkit 13.0 and the new one is there
-in 12 and 13. Seen with implicit 0.4.8 (`cub/iterator/counting_input_iterator.cuh: No such file or directory`).
-"""
+"""`cuda13-headers`: headers that CUDA 13 (CCCL 3) no longer has, where the same thing has another name."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+from shim.source.headers import MOVED
 from shim.source.rules.model import RuleContext
 
 CODE: Final = "cuda13-headers"
 _FIRST_TOOLKIT: Final = (13, 0)
-
-MOVED: Final = {
-    "cub/iterator/constant_input_iterator.cuh": "thrust/iterator/constant_iterator.h",
-    "cub/iterator/counting_input_iterator.cuh": "thrust/iterator/counting_iterator.h",
-    "cub/iterator/discard_output_iterator.cuh": "thrust/iterator/discard_iterator.h",
-    "cub/iterator/transform_input_iterator.cuh": "thrust/iterator/transform_iterator.h",
-    "nvToolsExt.h": "nvtx3/nvToolsExt.h",
-    "nvToolsExtCuda.h": "nvtx3/nvToolsExtCuda.h",
-    "nvToolsExtCudaRt.h": "nvtx3/nvToolsExtCudaRt.h",
-}
 
 _INCLUDE: Final = re.compile(rb"(?P<lead>^[ \t]*#[ \t]*include[ \t]*[<\"])(?P<name>[^>\"\n]+)", re.MULTILINE)
 # One template argument is the value type in both; with more, the meaning differs, so those stay and nvcc tells.
