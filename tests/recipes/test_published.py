@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Every shipped recipe on the files that are really published: fitting in its range, keeping away outside."""
-=======
-"""Every shipped recipe on the files that are published: it fits and works in its range, and keeps away outside."""
->>>>>>> refs/heads/data
 
 from __future__ import annotations
 
@@ -32,16 +28,12 @@ pytestmark = pytest.mark.real
 
 
 def _cases(inside: bool) -> list[object]:
-    """A recipe with a package and a version; those between the first and the last version count as slow."""
+    """A recipe with a package and a version; all but the last version of each range count as slow."""
     found = []
     for recipe in RECIPES.values():
         versions = recipe.trial.published if inside else recipe.trial.outside
         for version in versions:
-<<<<<<< HEAD
             marks = [] if version == versions[-1] and inside else [pytest.mark.slow]  # one of each is enough for CI
-=======
-            marks = () if version in (versions[0], versions[-1]) else (pytest.mark.slow,)
->>>>>>> refs/heads/data
             found += [
                 pytest.param(recipe, name, version, id=f"{recipe.id}-{name}-{version}", marks=marks)
                 for name in recipe.packages

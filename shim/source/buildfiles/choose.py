@@ -1,8 +1,8 @@
 """Which files of a package are looked at: what takes part in a build or in a run, not tests and copies of others' code.
 
-Left out are: folders of tests, benchmarks, examples, documentation and continuous integration; files of tests by name;
-folders for other makers' devices; a setup.py below the one that is built; and copies of CUTLASS, Composable Kernel
-and googletest, told by a header that only such a copy holds.
+Left out are: `*.dist-info` (where `apply` keeps originals), folders of tests, benchmarks, examples, documentation and
+continuous integration; files of tests by name; folders for other makers' devices; a setup.py below the one that is
+built; and copies of CUTLASS, Composable Kernel and googletest, told by a header that only such a copy holds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LARGEST: Final = 8 << 20
 """Bytes of a file; nothing that people write is larger."""
 
 _FOLDERS: Final = re.compile(
-    r"(^|/)(tests?|testing|benchmarks?|bench|examples?|docs?|samples|tutorials?|\.github|\.ci|__pycache__)/",
+    r"(^|/)(tests?|testing|benchmarks?|bench|examples?|docs?|samples|tutorials?|\.github|\.ci|__pycache__|[^/]+\.dist-info)/",
     re.IGNORECASE,
 )
 _OTHER_MAKERS: Final = re.compile(r"(^|/)(klxpu|xpu|npu|mps|hpu|supa|sdaa|mlu|musa|rocm|hip|amd)/")

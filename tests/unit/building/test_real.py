@@ -1,4 +1,4 @@
-"""Real packages that fail on CUDA 13 as they are, and no recipe was written for."""
+"""Real packages that fail on CUDA 13 as they are, rebuilt without torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from shim.scan.wheel import scan_wheel
 pytestmark = pytest.mark.real
 
 
-def test_implicit_reaches_the_target_by_generic_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_implicit_reaches_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHIM_CACHE_DIR", str(tmp_path))
     result = rebuild(RebuildRequest(subject="implicit==0.4.8", folder=tmp_path / "out", dry_run=True))
     assert result.outcome is RebuildOutcome.PLANNED
     assert result.probe is not None
     assert len(result.probe.units) == 6
-    assert {"retired-arch", "cuda13-headers"} == {edit.origin for edit in result.prepared.edits}
+    assert {"retired-arch", "implicit-cuda13-headers"} == {edit.origin for edit in result.prepared.edits}
     assert "setuptools<74" in str(result.isolation.install[0])
 
 
