@@ -60,9 +60,14 @@ def verify_written(
             now, was = record.get(path), old_record.get(path)
             if now is None or was is None or (now.digest, now.size) != (was.digest, was.size):
                 raise VerifyError(f"{path}: RECORD does not say of it what it said before", hint=_HINT)
-    return (
+    checks = (
         f"{len(kept)} members copied byte for byte",
         f"RECORD true for {len(fresh)} new or changed ones",
+    )
+    if not any(plan.steps for plan in plans):
+        return checks  # only texts were edited: nothing is said of images
+    return (
+        *checks,
         "old images unchanged",
         "kernels, parameters and variables complete",
         "promised grades reached",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sysconfig
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from shim.errors import RecipeError
 from shim.source.cmake_edit import is_set, set_variable
 from shim.source.glob import matching
 from shim.source.text_edit import count_text, replace_text
+
+CMAKE_PROGRAM = shutil.which("cmake", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]))
 
 
 @given(st.text("ab\n", max_size=30), st.text("ab", min_size=1, max_size=3), st.text("abc", max_size=5))
@@ -86,7 +90,6 @@ def test_broken_cmake_is_left_alone(source: bytes) -> None:
     assert set_variable(source, variable="ARCHS", value="1").content == source
 
 
-@pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
 def test_the_overlay_module_knows_new_architectures(tmp_path: Path) -> None:
     module = resources.files("shim.recipes").joinpath("modules/select_compute_arch.cmake")
     script = tmp_path / "t.cmake"
@@ -95,7 +98,7 @@ def test_the_overlay_module_knows_new_architectures(tmp_path: Path) -> None:
         'cuda_select_nvcc_arch_flags(F 8.0 12.1 "12.0f+PTX" "12.1a(12.0)")\nmessage("${F}")\nmessage("${F_readable}")\n'
         'set(ENV{TORCH_CUDA_ARCH_LIST} "9.0a 12.1")\ncuda_select_nvcc_arch_flags(F Auto)\nmessage("${F_readable}")\n'
     )
-    done = subprocess.run(["cmake", "-P", str(script)], capture_output=True, text=True, check=True)
+    done = subprocess.run([str(CMAKE_PROGRAM), "-P", str(script)], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines() == [
         "-gencode;arch=compute_80,code=sm_80;-gencode;arch=compute_121,code=sm_121;"
         "-gencode;arch=compute_120f,code=sm_120f;-gencode;arch=compute_120f,code=compute_120f;"
