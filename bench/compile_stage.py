@@ -18,9 +18,8 @@ from row import Row
 from shim.applying.machine_code import MachineCode, Toolbox, make_machine_code
 from shim.applying.units import CompileEvent, EventKind
 from shim.applying.workfile import WorkFile
-from shim.arch import Target
 from shim.devicecode import read_path
-from shim.planning import plan_library
+from shim.planning import Wanted, plan_library
 from shim.store import ContentStore
 
 NAME = "compile-stage"
@@ -52,7 +51,7 @@ def run(rounds: int = ROUNDS) -> list[Row]:
     """Measure; the first of the rounds + 1 only warms up."""
     library = inputs.unpacked(inputs.CTRANSLATE2, inputs.CTRANSLATE2_LIBRARY)
     code = read_path(library)
-    file = WorkFile(code=code, path=library, plan=plan_library(code, Target()))
+    file = WorkFile(code=code, path=library, plan=plan_library(code, Wanted()))
     done = [_round(file) for _ in range(rounds + 1)][1:]
     wall = statistics.median(one.wall for one in done)
     best = statistics.median(one.best for one in done)

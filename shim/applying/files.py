@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shim.applying.events import Watcher
-from shim.applying.inject import PatchedFile, inject
+from shim.applying.inject import NewImage, PatchedFile, inject
 from shim.applying.machine_code import MachineCode, Toolbox, make_machine_code
 from shim.applying.result import LibraryResult, Work
 from shim.applying.units import CompileEvent, EventKind
 from shim.applying.workfile import WorkFile
-from shim.arch import Target
 from shim.errors import PlanError
-from shim.planning import LibraryPlan, Refusal, promised_grade
+from shim.planning import ContainerPlan, LibraryPlan, Refusal, Wanted, promises
+from shim.planning.library import layout_of
 from shim.verifying.library import verify_file
 
 
@@ -23,7 +23,7 @@ class Settings:
     """How to patch; what to patch is the plan's matter."""
 
     toolbox: Toolbox
-    target: Target
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ def patch_files(files: Sequence[WorkFile], folder: Path, settings: Settings, wat
     patched: dict[str, PatchedFile] = {}
     results: list[LibraryResult] = []
     for number, file in enumerate(files):
-        plan, new = _inject(file, made, folder / f"{number}-{Path(file.member).name}", settings.target)
+        plan, new = _inject(file, made, folder / f"{number}-{Path(file.member).name}", settings.wanted)
         if new is not None:
-            results.append(_verify(file, plan, new, settings.target))
+            results.append(_verify(file, plan, new))
             patched[file.member] = new
             watcher.done(file.code.size)
         plans.append(plan)
@@ -74,40 +74,51 @@ def _compile(files: Sequence[WorkFile], settings: Settings, watcher: Watcher) ->
     return make_machine_code(files, settings.toolbox, on_event)
 
 
-def _inject(file: WorkFile, made: MachineCode, dest: Path, target: Target) -> tuple[LibraryPlan, PatchedFile | None]:
-    """The plan with failed steps turned into refusals, and the new file if any step was left."""
+def _inject(file: WorkFile, made: MachineCode, dest: Path, wanted: Wanted) -> tuple[LibraryPlan, PatchedFile | None]:
+    """The plan with failed makes turned into refusals, and the new file if any step was left."""
     plan = file.plan
-    failed = [r for (member, _), r in made.refusals.items() if member == file.member]
-    images = {container: image for (member, container), image in made.images.items() if member == file.member}
+    failed = [refusal for (member, _, _), refusal in made.refusals.items() if member == file.member]
+    images = {(index, arch): image for (member, index, arch), image in made.images.items() if member == file.member}
     if failed:
-        lost = {refusal.container for refusal in failed}
-        left = tuple(step for step in plan.steps if step.container not in lost)
+        steps = tuple(step for old in plan.steps if (step := _left(old, images)) is not None)
         plan = replace(
             plan,
-            steps=left,
+            steps=steps,
             refusals=(*plan.refusals, *failed),
-            promised=promised_grade(file.code, target, {step.container for step in left}),
+            promises=promises(file.code, wanted.targets, steps),
+            layout=layout_of(file.code, steps, wanted),
         )
     if not plan.steps:
         return plan, None
     try:
-        return plan, inject(file.code, file.path, dest, plan.steps, images)
+        return plan, inject(file.code, file.path, dest, plan, images, wanted)
     except PlanError as error:
         refusal = Refusal(
             code="elf-refused", container=None, offset=0, reason=error.message, advice=error.hint or "rebuild it"
         )
-        return replace(plan, steps=(), refusals=(*plan.refusals, refusal), promised=plan.before), None
+        left = promises(file.code, wanted.targets, ())
+        return replace(plan, steps=(), refusals=(*plan.refusals, refusal), promises=left), None
 
 
-def _verify(file: WorkFile, plan: LibraryPlan, new: PatchedFile, target: Target) -> LibraryResult:
-    after = verify_file(new, plan, file.code, file.path, target)
+def _left(step: ContainerPlan, images: Mapping[tuple[int, str], NewImage]) -> ContainerPlan | None:
+    """The step without makes that failed; nothing is dropped then, and without any make there is no step."""
+    makes = tuple(make for make in step.makes if (step.container, make.arch) in images)
+    if len(makes) == len(step.makes):
+        return step
+    return replace(step, makes=makes, drops=()) if makes else None
+
+
+def _verify(file: WorkFile, plan: LibraryPlan, new: PatchedFile) -> LibraryResult:
+    after = verify_file(new, plan, file.code, file.path)
+    entries = [entry for container in new.containers for entry in container.entries]
     return LibraryResult(
         member=file.member,
         before=plan.before,
         after=after,
-        images=len(new.injected),
-        kernels=sum(injected.check.kernels for injected in new.injected),
+        layout=new.written.layout,
+        images=len(entries),
+        kernels=sum(entry.check.kernels for entry in entries),
         added_bytes=new.size - new.original_size,
-        strip_unsafe=new.strip_unsafe,
+        strip_unsafe=new.written.strip_unsafe,
         load="",
     )

@@ -1,24 +1,25 @@
-"""Put compiled machine code into the containers of one file (layout B of docs/patching.md: append and repoint)."""
+"""Put compiled machine code into the containers of one file."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import zstandard
 
 from shim import _core
 from shim.applying.images import ImageFile
-from shim.devicecode import DeviceCode, ImageKind, read_cubin, read_ptx
-from shim.errors import PlanError, VerifyError
-from shim.planning import InjectSass
+from shim.applying.rewrite import Edit, Rewritten, rewrite
+from shim.devicecode import Container, DeviceCode, ImageKind, read_cubin, read_ptx
+from shim.errors import VerifyError
+from shim.planning import ContainerPlan, LibraryPlan, Make, Wanted
 from shim.verifying.kernels import KernelCheck, check_cubin
 
 # What fatbinary uses for `--compress-mode=balance`, its default since CUDA 13.0 (measured, docs/formats.md 4.1).
 ZSTD_LEVEL = 5
-_CONTAINER_HEADER = 16
+CONTAINER_HEADER = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,21 +39,17 @@ class NewImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Injected:
-    """What happened to one container.
+class NewEntry:
+    """A new image as it stands in its container.
 
     Attributes:
-        before, after: file offset of the container in the original and in the new file.
-        entry_sha256, cubin_sha256: of the new entry as stored and of the machine code in it.
+        size, sha256: of the entry as stored. cubin_sha256: of the machine code in it.
+        source_sha256: of what it was made from.
     """
 
-    container: int
-    before: int
-    after: int
-    arch: str
-    reason: str
-    entry_size: int
-    entry_sha256: str
+    make: Make
+    size: int
+    sha256: str
     cubin_sha256: str
     source_sha256: tuple[str, ...]
     image: NewImage
@@ -60,22 +57,40 @@ class Injected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PatchedFile:
-    """A file with new images.
+class PatchedContainer:
+    """What happened to one container.
 
     Attributes:
-        undo: (offset, original bytes) of what was overwritten below `original_size`; cutting the file there and
-            writing these back gives the original.
-        strip_unsafe: GNU strip and objcopy would damage the new file.
+        step: as it was carried out. before, after: file offset in the original and in the new file.
+        size: bytes of the new container.
+        entries: new ones; they stand first, in this order.
+        packed: (position, size, sha256) of each old entry that was compressed, as it is stored now.
     """
+
+    step: ContainerPlan
+    before: int
+    after: int
+    size: int
+    entries: tuple[NewEntry, ...]
+    packed: tuple[tuple[int, int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchedFile:
+    """A file with new containers."""
 
     member: str
     path: Path
-    original_size: int
-    size: int
-    undo: tuple[tuple[int, bytes], ...]
-    strip_unsafe: bool
-    injected: tuple[Injected, ...]
+    written: Rewritten
+    containers: tuple[PatchedContainer, ...]
+
+    @property
+    def size(self) -> int:
+        return self.written.size
+
+    @property
+    def original_size(self) -> int:
+        return self.written.original_size
 
 
 def sha256_of(path: Path) -> str:
@@ -98,16 +113,14 @@ def new_entry(image: NewImage, arch: str) -> bytes:
     )
 
 
-def check_step(step: InjectSass, code: DeviceCode, file: ImageFile, image: NewImage) -> KernelCheck:
+def check_make(make: Make, container: Container, code: DeviceCode, file: ImageFile, image: NewImage) -> KernelCheck:
     """Compare the new machine code with what it came from. Raises VerifyError."""
-    texts = [read_ptx(file.plain(s.image)) for s in step.sources if s.image.kind is ImageKind.PTX]
-    complete = len(texts) == len(step.sources)
-    check = check_cubin(
-        read_cubin(image.cubin), texts if complete else [], file.sibling(code.containers[step.container])
-    )
+    texts = [read_ptx(file.plain(s.image)) for s in make.sources if s.image.kind is ImageKind.PTX]
+    complete = len(texts) == len(make.sources)
+    check = check_cubin(read_cubin(image.cubin), texts if complete else [], file.sibling(container))
     if check.faults:
         raise VerifyError(
-            f"{code.member}: container {step.container}: the compiled code is not what the library needs: "
+            f"{code.member}: container {container.index}: the compiled code is not what the library needs: "
             + "; ".join(check.faults),
             hint="Nothing was written. This would be a bug of the compiler or of shim; please report it.",
         )
@@ -118,71 +131,87 @@ def inject(
     code: DeviceCode,
     source: Path,
     dest: Path,
-    steps: Sequence[InjectSass],
-    images: Mapping[int, NewImage],
+    plan: LibraryPlan,
+    images: Mapping[tuple[int, str], NewImage],
+    wanted: Wanted,
 ) -> PatchedFile:
-    """Write `dest`: `source` with one new image in each step's container.
+    """Write `dest`: `source` with the containers of the plan's steps.
 
     Args:
-        images: machine code by container index; steps without one are left out.
+        images: machine code by (container, architecture), one for every make of the plan.
 
     Raises:
-        PlanError: the ELF file cannot take an appended segment (docs/patching.md lists the cases).
+        PlanError: the ELF file cannot be changed so (docs/patching.md lists the cases).
         VerifyError: new code lacks kernels or variables.
     """
-    done = [step for step in steps if step.container in images]
-    entries: dict[int, bytes] = {}
-    checks: dict[int, KernelCheck] = {}
+    drafts = []
     with ImageFile(source, code.member) as file:
-        for step in done:
-            image = images[step.container]
-            checks[step.container] = check_step(step, code, file, image)
-            entries[step.container] = new_entry(image, step.arch)
-        sources = {
-            step.container: tuple(hashlib.sha256(file.plain(s.image)).hexdigest() for s in step.sources)
-            for step in done
-        }
-    result = _append(code, source, dest, done, entries)
-    injected = tuple(
-        Injected(
-            container=step.container,
-            before=step.offset,
-            after=after,
-            arch=step.arch,
-            reason=step.reason,
-            entry_size=len(entries[step.container]),
-            entry_sha256=hashlib.sha256(entries[step.container]).hexdigest(),
-            cubin_sha256=hashlib.sha256(images[step.container].cubin).hexdigest(),
-            source_sha256=sources[step.container],
-            image=images[step.container],
-            check=checks[step.container],
-        )
-        for step, after in zip(done, result.containers, strict=True)
-    )
+        for step in plan.steps:
+            container = code.containers[step.container]
+            made = {make.arch: images[step.container, make.arch] for make in step.makes}
+            drafts.append(draft_container(step, container, code, file, made, wanted))
+    written = rewrite(source, dest, [draft.edit for draft in drafts], plan.layout.layout, member=code.member)
     return PatchedFile(
         member=code.member,
         path=dest,
-        original_size=result.original_size,
-        size=result.size,
-        undo=tuple(result.undo),
-        strip_unsafe=result.strip_unsafe,
-        injected=injected,
+        written=written,
+        containers=tuple(
+            replace(draft.container, after=after) for draft, after in zip(drafts, written.containers, strict=True)
+        ),
     )
 
 
-def _append(
-    code: DeviceCode, source: Path, dest: Path, steps: Sequence[InjectSass], entries: Mapping[int, bytes]
-) -> _core.AppendResult:
-    edits: list[tuple[Sequence[int], Sequence[_core._Piece]]] = []
-    for step in steps:
-        container = code.containers[step.container]
-        old = container.size - _CONTAINER_HEADER
-        new = entries[step.container]
-        kept = (container.offset + _CONTAINER_HEADER, old)
-        edits.append((step.wrappers, [_core.make_container_header(len(new) + old), new, kept]))
-    try:
-        return _core.append_containers(source, dest, edits)
-    except _core.RewriteRefused as error:
-        raise PlanError(
-            f"{code.member}: {error}", hint="Rebuild it from source for the target; docs/patching.md has the cases."
-        ) from error
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A container to be written, and what to say of it."""
+
+    edit: Edit
+    container: PatchedContainer
+
+
+def draft_container(
+    step: ContainerPlan,
+    container: Container,
+    code: DeviceCode,
+    file: ImageFile,
+    made: Mapping[str, NewImage],
+    wanted: Wanted,
+) -> Draft:
+    """Put a new container together: entries of new images, then the old ones that stay."""
+    stored = {make.arch: new_entry(made[make.arch], make.arch) for make in step.makes}
+    kept = _kept(container, step.drops)
+    pieces: tuple[bytes | tuple[int, int], ...] = (*stored.values(), *kept)
+    size = sum(len(piece) if isinstance(piece, bytes) else piece[1] for piece in pieces)
+    entries = tuple(
+        NewEntry(
+            make=make,
+            size=len(stored[make.arch]),
+            sha256=hashlib.sha256(stored[make.arch]).hexdigest(),
+            cubin_sha256=hashlib.sha256(made[make.arch].cubin).hexdigest(),
+            source_sha256=tuple(hashlib.sha256(file.plain(s.image)).hexdigest() for s in make.sources),
+            image=made[make.arch],
+            check=check_make(make, container, code, file, made[make.arch]),
+        )
+        for make in step.makes
+    )
+    return Draft(
+        edit=Edit(offset=container.offset, wrappers=step.wrappers, pieces=(_core.make_container_header(size), *pieces)),
+        container=PatchedContainer(
+            step=step, before=container.offset, after=0, size=CONTAINER_HEADER + size, entries=entries
+        ),
+    )
+
+
+def _kept(container: Container, drops: Collection[int]) -> list[tuple[int, int]]:
+    """Ranges of the file with the entries that stay, neighbours together."""
+    if not drops:
+        return [(container.offset + CONTAINER_HEADER, container.size - CONTAINER_HEADER)]
+    ranges: list[tuple[int, int]] = []
+    for position, image in enumerate(container.images):
+        if position in drops:
+            continue
+        if ranges and sum(ranges[-1]) == image.offset:
+            ranges[-1] = (ranges[-1][0], ranges[-1][1] + image.stored_size)
+        else:
+            ranges.append((image.offset, image.stored_size))
+    return ranges

@@ -17,11 +17,11 @@ from shim.applying.units import CompiledUnit, CompileEvent, CompileUnit, LinkUni
 from shim.applying.workfile import WorkFile
 from shim.devicecode import ImageKind
 from shim.errors import ToolError
-from shim.planning import InjectSass, Refusal
+from shim.planning import Act, ContainerPlan, Make, Refusal
 from shim.store import ContentStore
 from shim.toolchain import Survey, Tool, choose_nvlink, choose_ptxas, survey
 
-StepKey = tuple[str, int]  # (member, container)
+MakeKey = tuple[str, int, str]  # (member, container, arch)
 
 _ADVICE = "rebuild it from source for the target"
 
@@ -44,10 +44,10 @@ class Toolbox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineCode:
-    """What came out: an image for each step that worked, a refusal for each that did not, by (member, container)."""
+    """What came out: an image for each make that worked, a refusal for each that did not."""
 
-    images: Mapping[StepKey, NewImage]
-    refusals: Mapping[StepKey, Refusal]
+    images: Mapping[MakeKey, NewImage]
+    refusals: Mapping[MakeKey, Refusal]
     work: Work
 
 
@@ -91,31 +91,32 @@ def make_machine_code(
     started = time.monotonic()
     ptxas = _Ptxas(toolbox)
     units: list[CompileUnit] = []
-    without_tool: dict[StepKey, ToolError] = {}
+    without_tool: dict[MakeKey, ToolError] = {}
     files = [file for file in files if file.plan.steps]
     for file in files:
         with ImageFile(file.path, file.member) as source:
-            for step in file.plan.steps:
+            for step, make in _makes(file):
                 try:
-                    units += _units(file, step, source, ptxas)
+                    units += _units(file, make, source, ptxas)
                 except ToolError as error:
-                    without_tool[file.member, step.container] = error
+                    without_tool[file.member, step.container, make.arch] = error
     if without_tool and not units:
         raise next(iter(without_tool.values()))
     outcomes = compile_units(units, store=toolbox.store, jobs=toolbox.jobs, on_event=on_event)
-    images: dict[StepKey, NewImage] = {}
-    refusals: dict[StepKey, Refusal] = {
-        (member, step.container): _refusal(step, "no-ptxas", without_tool[member, step.container].message)
-        for member, step in _steps(files)
-        if (member, step.container) in without_tool
+    images: dict[MakeKey, NewImage] = {}
+    refusals: dict[MakeKey, Refusal] = {
+        key: _refusal(step, "no-ptxas", without_tool[key].message)
+        for file in files
+        for step, make in _makes(file)
+        if (key := (file.member, step.container, make.arch)) in without_tool
     }
     for file in files:
         with ImageFile(file.path, file.member) as source:
-            for step in file.plan.steps:
-                key = (file.member, step.container)
+            for step, make in _makes(file):
+                key = (file.member, step.container, make.arch)
                 if key in refusals:
                     continue
-                made = _image(file, step, source, outcomes, toolbox)
+                made = _image(file, step, make, source, outcomes, toolbox)
                 if isinstance(made, NewImage):
                     images[key] = made
                 else:
@@ -123,44 +124,45 @@ def make_machine_code(
     return MachineCode(images=images, refusals=refusals, work=_work(outcomes, time.monotonic() - started))
 
 
-def _steps(files: Sequence[WorkFile]) -> list[tuple[str, InjectSass]]:
-    return [(file.member, step) for file in files for step in file.plan.steps]
+def _makes(file: WorkFile) -> list[tuple[ContainerPlan, Make]]:
+    return [(step, make) for step in file.plan.steps for make in step.makes]
 
 
-def _unit_key(file: WorkFile, offset: int) -> str:
-    return f"{file.member}@{offset:#x}"
+def _unit_key(file: WorkFile, offset: int, arch: str) -> str:
+    return f"{file.member}@{offset:#x} {arch}"
 
 
-def _units(file: WorkFile, step: InjectSass, source: ImageFile, ptxas: _Ptxas) -> list[CompileUnit]:
+def _units(file: WorkFile, make: Make, source: ImageFile, ptxas: _Ptxas) -> list[CompileUnit]:
     return [
         CompileUnit(
-            key=_unit_key(file, s.image.offset),
+            key=_unit_key(file, s.image.offset, make.arch),
             ptx=source.plain(s.image),
             options=s.image.options,
-            target=step.arch,
-            tool=ptxas.take(s.image.version, step.arch),
+            target=make.arch,
+            tool=ptxas.take(s.image.version, make.arch),
             label=f"{file.member} container {s.container}",
-            relocatable=step.link,
+            relocatable=make.act is Act.LINK,
         )
-        for s in step.sources
+        for s in make.sources
         if s.image.kind is ImageKind.PTX
     ]
 
 
 def _image(
     file: WorkFile,
-    step: InjectSass,
+    step: ContainerPlan,
+    make: Make,
     source: ImageFile,
     outcomes: Mapping[str, Outcome],
     toolbox: Toolbox,
 ) -> NewImage | CompileFailure:
     objects: list[bytes] = []
     compiled: list[CompiledUnit] = []
-    for s in step.sources:
+    for s in make.sources:
         if s.image.kind is not ImageKind.PTX:
             objects.append(source.plain(s.image))
             continue
-        outcome = outcomes[_unit_key(file, s.image.offset)]
+        outcome = outcomes[_unit_key(file, s.image.offset, make.arch)]
         if isinstance(outcome, CompileFailure):
             return outcome
         compiled.append(outcome)
@@ -169,14 +171,14 @@ def _image(
     options = " ".join(dict.fromkeys(" ".join(unit.options) for unit in compiled))
     seconds = sum(unit.seconds for unit in compiled)
     cached = all(unit.cached for unit in compiled)
-    if not step.link:
+    if make.act is not Act.LINK:
         return NewImage(
             cubin=objects[0], tools=tuple(sorted(tools)), options=options, cpu_seconds=seconds, cached=cached
         )
     nvlink = choose_nvlink(compiled[0].tool, offline=toolbox.offline)
     label = f"{file.member} container {step.container}"
     linked = link_cubins(
-        LinkUnit(key=label, objects=objects, target=step.arch, tool=nvlink, label=label), store=toolbox.store
+        LinkUnit(key=label, objects=objects, target=make.arch, tool=nvlink, label=label), store=toolbox.store
     )
     if isinstance(linked, CompileFailure):
         return linked
@@ -193,7 +195,7 @@ def _name(tool: Tool) -> str:
     return f"{tool.name} {'.'.join(map(str, tool.version))}"
 
 
-def _refusal(step: InjectSass, code: str, text: str) -> Refusal:
+def _refusal(step: ContainerPlan, code: str, text: str) -> Refusal:
     return Refusal(code=code, container=step.container, offset=step.offset, reason=text, advice=_ADVICE)
 
 

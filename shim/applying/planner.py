@@ -44,14 +44,14 @@ class Planner:
         code = content.code
         if code is None:
             return
-        target = self._request.target
+        wanted = self._request.wanted
         path = self._folder / f"old-{self._number[code.member]}-{Path(code.member).name}"
         extract = self._extractor(code, path)
-        plan = plan_file(code, target, allow_nvidia=self._allow_nvidia)
+        plan = plan_file(code, wanted, allow_nvidia=self._allow_nvidia)
         if self._nvidia and plan.steps:
             plan = refuse_all(plan, "the whole wheel is NVIDIA's")
         if self._pattern is not None:
-            plan = narrow(code, plan, extract, target, self._pattern)
+            plan = narrow(code, plan, extract, wanted, self._pattern)
         if plan.steps and self._keep:
             extract()
         if plan.steps or plan.refusals:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from shim.arch import Grade
-from shim.planning import Plan, Refusal
+from shim.planning import Layout, Plan, Refusal
 
 
 class Outcome(StrEnum):
@@ -40,6 +40,7 @@ class LibraryResult:
     member: str
     before: Grade
     after: Grade
+    layout: Layout
     images: int
     kernels: int
     added_bytes: int

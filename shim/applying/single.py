@@ -18,7 +18,7 @@ from shim.devicecode import read_path
 from shim.errors import InputError
 from shim.planning import Plan, Refusal
 from shim.provenance.document import Digests, Original, Request, dump, make_document
-from shim.provenance.edits import pack_edits
+from shim.provenance.edits import write_edits
 from shim.verifying.load import check_load
 
 PROVENANCE_SUFFIX = ".shim.json"
@@ -42,10 +42,10 @@ def patch_single(
     started = time.monotonic()
     watcher.phase("read", path.stat().st_size)
     code = read_path(path, member=path.name)
-    library = plan_file(code, request.target, allow_nvidia=allow_nvidia)
+    library = plan_file(code, request.wanted, allow_nvidia=allow_nvidia)
     if request.only:
-        library = narrow(code, library, lambda: path, request.target, compile_pattern(request.only))
-    plan = Plan(target=request.target, subject=path.name, libraries=(library,))
+        library = narrow(code, library, lambda: path, request.wanted, compile_pattern(request.only))
+    plan = Plan(wanted=request.wanted, subject=path.name, libraries=(library,))
     if where.dry_run or not library.steps:
         outcome = Outcome.PLANNED if where.dry_run else settle(plan, patched=False)
         return PatchResult(outcome=outcome, plan=plan, refusals=_refusals(plan))
@@ -55,7 +55,7 @@ def patch_single(
     where.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=where.folder, prefix=".shim-") as work:
         done = patch_files([WorkFile(code=code, path=path, plan=library)], Path(work), settings, watcher)
-        final = Plan(target=request.target, subject=path.name, libraries=done.plans)
+        final = Plan(wanted=request.wanted, subject=path.name, libraries=done.plans)
         outcome = settle(final, patched=bool(done.patched))
         patched = done.patched[path.name]
         results = done.results
@@ -86,7 +86,7 @@ def _put_beside(path: Path, patched: PatchedFile, plan: Plan, request: Request, 
     original = Original(filename=path.name, sha256=digests.before, size=path.stat().st_size)
     document = make_document(original, request, plan.libraries, {patched.member: patched}, {patched.member: digests})
     folder = patched.path.parent
-    for suffix, data in ((PROVENANCE_SUFFIX, dump(document)), (UNDO_SUFFIX, pack_edits(patched, digests))):
-        temporary = folder / suffix
-        temporary.write_bytes(data)
-        temporary.replace(dest.with_name(dest.name + suffix))
+    (folder / PROVENANCE_SUFFIX).write_bytes(dump(document))
+    write_edits(patched, digests, path, folder / UNDO_SUFFIX)
+    for suffix in (PROVENANCE_SUFFIX, UNDO_SUFFIX):
+        (folder / suffix).replace(dest.with_name(dest.name + suffix))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 import tempfile
 from pathlib import Path
 
-from shim import _core
 from shim.applying.inject import sha256_of
 from shim.errors import InputError, VerifyError
-from shim.provenance.edits import unpack_edits
+from shim.provenance.edits import original_pieces, read_edits
 from shim.verifying.standalone import read_provenance
 from shim.wheels.archive import WheelArchive
 from shim.wheels.limits import Limits
@@ -36,7 +36,7 @@ def undo_single(path: Path, folder: Path, *, force: bool = False) -> Path:
     beside = path.with_name(path.name + UNDO_SUFFIX)
     if not beside.is_file():
         raise InputError(f"{path.name}: no undo data: {beside.name} is not beside it", hint="put it there")
-    undo = unpack_edits(beside.read_bytes(), beside.name)
+    undo = read_edits(beside)
     if sha256_of(path) != undo.patched_sha256:
         raise InputError(f"{path.name}: not the file that {beside.name} belongs to (other SHA-256)")
     dest = folder / path.name
@@ -45,7 +45,9 @@ def undo_single(path: Path, folder: Path, *, force: bool = False) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".shim-") as work:
         draft = Path(work) / path.name
-        _core.restore_file(path, draft, undo.size, undo.edits)
+        with draft.open("xb") as out:
+            out.writelines(original_pieces(path, beside))
+        draft.chmod(stat.S_IMODE(path.stat().st_mode))
         if sha256_of(draft) != undo.sha256:
             raise VerifyError(f"{path.name}: the result is not the original (SHA-256 {undo.sha256})")
         return draft.replace(dest)

@@ -101,7 +101,7 @@ def _already(job: _Job, request: Mapping[str, object]) -> PatchResult:
     """A wheel that shim has patched: done when it was for the same request, else redone from its original."""
     subject = job.archive.path.name
     if request == job.request.document():
-        plan = Plan(target=job.request.target, subject=subject, libraries=())
+        plan = Plan(wanted=job.request.wanted, subject=subject, libraries=())
         return PatchResult(outcome=Outcome.ALREADY, plan=plan, path=None)
     with tempfile.TemporaryDirectory(prefix="shim-") as folder:
         original = undo_wheel(job.archive.path, Path(folder), job.options.limits)
@@ -126,7 +126,7 @@ def _patch(job: _Job) -> PatchResult:
         digests = {c.member.path: c.sha256 or "" for c in contents}
         check_record(job.archive, hashes=digests)
         files = planner.files
-        plan = Plan(target=job.request.target, subject=job.archive.path.name, libraries=tuple(f.plan for f in files))
+        plan = Plan(wanted=job.request.wanted, subject=job.archive.path.name, libraries=tuple(f.plan for f in files))
         plan = with_recipes(
             plan, job.archive, job.name, job.options.recipes, job.request.recipes, nvidia=_is_nvidia(job)
         )
@@ -203,8 +203,8 @@ def _refusals(plan: Plan) -> tuple[tuple[str, Refusal], ...]:
 def _write(
     job: _Job, plan: Plan, done: PatchedFiles, digests: Mapping[str, str], folder: Path, clock: _Clock
 ) -> PatchResult:
-    target = str(job.request.target.device.canonical.sm)
-    new_name = patched_name(job.name, (target,))
+    devices = tuple(str(target.device.canonical.sm) for target in job.request.wanted.targets)
+    new_name = patched_name(job.name, devices)
     draft = folder / str(new_name)
     job.watcher.phase("write", job.archive.path.stat().st_size)
     wanted = DraftRequest(
@@ -214,7 +214,7 @@ def _write(
         plan=plan,
         done=done,
         old_digests=digests,
-        build=patched_build(job.name, (target,)),
+        build=patched_build(job.name, devices),
         mode=DeflateMode.CANONICAL if job.options.canonical else DeflateMode.FAST,
     )
     written = write_draft(wanted, draft, job.watcher)
@@ -225,7 +225,6 @@ def _write(
         draft,
         plan.libraries,
         {row.path: row.digest for row in written.rows if row.path in done.patched or row.path in plan.edited},
-        job.request.target,
         job.options.limits,
     )
     clock.lap("verify")

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shim.applying.selection import select
-from shim.arch import Target
 from shim.devicecode import DeviceCode
-from shim.planning import LibraryPlan, Refusal, plan_library
+from shim.planning import LibraryPlan, Refusal, Wanted, plan_library
 from shim.planning.licence import is_nvidia_library
 
 
@@ -27,9 +26,9 @@ class WorkFile:
         return self.code.member
 
 
-def plan_file(code: DeviceCode, target: Target, *, allow_nvidia: bool) -> LibraryPlan:
+def plan_file(code: DeviceCode, wanted: Wanted, *, allow_nvidia: bool) -> LibraryPlan:
     """Plan one file; NVIDIA's own libraries are refused unless allowed."""
-    plan = plan_library(code, target)
+    plan = plan_library(code, wanted)
     if allow_nvidia or not plan.steps or not is_nvidia_library(code.member):
         return plan
     return refuse_all(plan, "it is one of NVIDIA's libraries by its name")
@@ -44,15 +43,16 @@ def refuse_all(plan: LibraryPlan, why: str) -> LibraryPlan:
         reason=f"{why}, and NVIDIA's licence forbids to modify it",
         advice="take a newer release of it from NVIDIA; --allow-nvidia overrides this where you have the right to",
     )
-    return replace(plan, steps=(), refusals=(refusal,), promised=plan.before, ptx_bytes=0)
+    unchanged = tuple(replace(promise, after=promise.before) for promise in plan.promises)
+    return replace(plan, steps=(), refusals=(refusal,), promises=unchanged, ptx_bytes=0)
 
 
 def narrow(
-    code: DeviceCode, plan: LibraryPlan, extracted: Callable[[], Path], target: Target, pattern: re.Pattern[str]
+    code: DeviceCode, plan: LibraryPlan, extracted: Callable[[], Path], wanted: Wanted, pattern: re.Pattern[str]
 ) -> LibraryPlan:
     """The plan for the containers with a matching kernel (`--only`)."""
-    wanted = [step.container for step in plan.steps]
-    wanted += [refusal.container for refusal in plan.refusals if refusal.container is not None]
+    candidates = [step.container for step in plan.steps]
+    candidates += [refusal.container for refusal in plan.refusals if refusal.container is not None]
     if not plan.steps:
-        return replace(plan, refusals=(), skipped=len(wanted))
-    return plan_library(code, target, select(code, extracted(), pattern, wanted))
+        return replace(plan, refusals=(), skipped=len(candidates))
+    return plan_library(code, wanted, select(code, extracted(), pattern, candidates))

@@ -63,6 +63,32 @@ def target_options(function: F) -> F:
     )(function)
 
 
+def targets_options(function: F) -> F:
+    """`--target`, which may be repeated, and `--driver-cuda`; read them with `read_targets`."""
+    function = click.option(
+        "--driver-cuda",
+        default="13.0",
+        show_default=True,
+        metavar="X.Y",
+        help="CUDA version of the targets' driver. It limits which PTX can be compiled there.",
+    )(function)
+    return click.option(
+        "--target",
+        "devices",
+        default=["12.1"],
+        show_default=True,
+        multiple=True,
+        metavar="X.Y",
+        help="Compute capability of the target GPU; may be repeated.",
+    )(function)
+
+
+def read_targets(devices: tuple[str, ...], driver_cuda: str) -> tuple[Target, ...]:
+    """The values of `targets_options`, ascending, each once. Raises UsageError."""
+    targets = {read_target(device, driver_cuda) for device in devices}
+    return tuple(sorted(targets, key=lambda target: target.device.canonical))
+
+
 def read_target(device: str, driver_cuda: str) -> Target:
     """The values of `target_options`. Raises UsageError."""
     match = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", driver_cuda)

@@ -23,14 +23,15 @@ from shim.cli.options import (
     fetch_options,
     limit_options,
     read_limits,
-    read_target,
-    target_options,
+    read_targets,
+    targets_options,
     verbose_option,
 )
 from shim.cli.rebuild import show as show_rebuild
 from shim.cli.render.patch import plan_lines, refusal_lines, result_document, result_lines
 from shim.cli.watch import Bars
 from shim.errors import PlanError, UsageError
+from shim.planning import Layout, Packing, Slim, Wanted
 from shim.provenance.document import Request
 from shim.recipes.load import load_recipes
 from shim.scan.fetch import fetch, parse_requirement
@@ -44,7 +45,7 @@ _PARTLY = 1
 @click.command("patch")
 @click.argument("subject", metavar="WHEEL|FILE|REQUIREMENT")
 @click.option("-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
-@target_options
+@targets_options
 @fetch_options
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--only", metavar="REGEX", default="", help="Only containers with a kernel whose mangled name matches.")
@@ -52,6 +53,33 @@ _PARTLY = 1
 @click.option("--no-recipes", is_flag=True, help="Add machine code only; edit nothing.")
 @click.option(
     "--recipes", "recipe_folders", multiple=True, metavar="DIR", type=click.Path(path_type=Path), help="More recipes."
+)
+@click.option(
+    "--slim",
+    type=click.Choice(["keep-ptx", "sass-only"]),
+    is_flag=False,
+    flag_value="keep-ptx",
+    help="Leave out what no target can load: --slim (keeps the newest usable PTX) or --slim=sass-only.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["auto", "repack", "append", "move"]),
+    default="auto",
+    show_default=True,
+    help="How to write libraries (docs/patching.md has the rule).",
+)
+@click.option(
+    "--compress",
+    type=click.Choice(["balance", "size", "none"]),
+    default="balance",
+    show_default=True,
+    help="Compression of new images: zstd 5, zstd 19, none.",
+)
+@click.option("--recompress", is_flag=True, help="Compress old images that are stored, too.")
+@click.option(
+    "--experimental-restamp",
+    is_flag=True,
+    help="Mark machine code of 12.0a as 12.1a where there is no PTX. Not supported by NVIDIA, not run on a GB10.",
 )
 @click.option("--ptxas", metavar="PATH", type=click.Path(path_type=Path), help="Use this ptxas and no other.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Compilers at once; default: one a core.")
@@ -79,10 +107,11 @@ def command(ctx: click.Context, /, subject: str, form: str, **values: Any) -> in
     Exit code: 0, or 1 when some containers had to stay as they are, or 5 when nothing can be done.
     """
     session = ctx.find_object(Session) or Session()
-    target = read_target(values.pop("device"), values.pop("driver_cuda"))
+    targets = read_targets(values.pop("devices"), values.pop("driver_cuda"))
+    target = targets[0]
     with Bars(verbose=session.verbose) as bars:
         path = _find(subject, target, values.pop("platform"), values.pop("python"))
-        result, salvage = _patch_or_rebuild(path, target, bars, **values)
+        result, salvage = _patch_or_rebuild(path, targets, bars, **values)
     if isinstance(result, PatchResult):
         return _show(result, salvage, form)
     return show_rebuild(result, form, verbose=session.verbose)
@@ -98,12 +127,12 @@ def _show(result: PatchResult, salvage: Salvage | None, form: str) -> int:
 
 
 def _patch_or_rebuild(
-    path: Path, target: Target, bars: Bars, *, rebuild: bool, **values: Any
+    path: Path, targets: tuple[Target, ...], bars: Bars, *, rebuild: bool, **values: Any
 ) -> tuple[PatchResult | RebuildResult, Salvage | None]:
     """Patch; with `rebuild`, a wheel that patching would leave lacking is built from source instead."""
     salvage = None
     try:
-        result = _patch(path, target, bars, **{**values, "dry_run": rebuild or values["dry_run"]})
+        result = _patch(path, targets, bars, **{**values, "dry_run": rebuild or values["dry_run"]})
         if is_lacking(result):
             salvage = salvage_of(path)
     except PlanError as error:
@@ -112,9 +141,9 @@ def _patch_or_rebuild(
             more = None if salvage is None else salvage.text
             raise PlanError(error.message, hint="\n  or: ".join(filter(None, (error.hint, more)))) from error
     if rebuild and salvage is not None and salvage.outlook.possible:
-        return rebuild_wheel(_rebuild_request(path, salvage, target, **values), bars), salvage
+        return rebuild_wheel(_rebuild_request(path, salvage, targets[0], **values), bars), salvage
     if rebuild and not values["dry_run"]:
-        result = _patch(path, target, bars, **values)
+        result = _patch(path, targets, bars, **values)
     return result, salvage
 
 
@@ -135,7 +164,7 @@ def _rebuild_request(path: Path, salvage: Salvage, target: Target, **values: Any
 
 def _patch(
     path: Path,
-    target: Target,
+    targets: tuple[Target, ...],
     watcher: Watcher,
     *,
     folder: Path,
@@ -151,6 +180,11 @@ def _patch(
     canonical: bool,
     load: bool,
     allow_nvidia: bool,
+    slim: str | None,
+    experimental_restamp: bool,
+    compress: str,
+    recompress: bool,
+    layout: str,
     **limits: Any,
 ) -> PatchResult:
     toolbox = Toolbox(
@@ -158,13 +192,21 @@ def _patch(
         ptxas=ptxas,
         offline=is_offline(),
         jobs=jobs,
-        driver_major=target.driver_cuda[0],
+        driver_major=targets[0].driver_cuda[0],
     )
-    settings = Settings(toolbox=toolbox, target=target)
+    wanted = Wanted(
+        targets=targets,
+        slim=Slim(slim or "off"),
+        restamp=experimental_restamp,
+        packing=Packing(compress),
+        repack_old=recompress,
+        layout=None if layout == "auto" else Layout(layout),
+    )
+    settings = Settings(toolbox=toolbox, wanted=wanted)
     recipes = () if no_recipes else load_recipes(recipe_folders)
     if unknown := sorted(set(chosen) - {recipe.id for recipe in recipes}):
         raise UsageError(f"no recipe has the id {unknown[0]!r}", hint="`shim recipes list` names them")
-    request = Request(target=target, only=only, recipes=None if no_recipes else tuple(sorted(chosen)))
+    request = Request(wanted=wanted, only=only, recipes=None if no_recipes else tuple(sorted(chosen)))
     where = Destination(folder=folder, dry_run=dry_run, force=force, copy=copy, load=load)
     if path.suffix != ".whl":
         return patch_single(path, request, settings, where, watcher, allow_nvidia=allow_nvidia)

@@ -1,16 +1,27 @@
 """From what a scan saw to what will be done. Pure: reads no file, has no effect."""
 
-from shim.planning.library import EVERYTHING, Selection, plan_library, promised_grade
-from shim.planning.model import InjectSass, LibraryPlan, Plan, Refusal, Source
+from shim.planning.layout import Layout, LayoutChoice, choose_layout
+from shim.planning.library import EVERYTHING, Selection, plan_library, promises
+from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Plan, Promise, Refusal, Source
+from shim.planning.wanted import Packing, Slim, Wanted
 
 __all__ = [
     "EVERYTHING",
-    "InjectSass",
+    "Act",
+    "ContainerPlan",
+    "Layout",
+    "LayoutChoice",
     "LibraryPlan",
+    "Make",
+    "Packing",
     "Plan",
+    "Promise",
     "Refusal",
     "Selection",
+    "Slim",
     "Source",
+    "Wanted",
+    "choose_layout",
     "plan_library",
-    "promised_grade",
+    "promises",
 ]

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from shim.arch import Arch, ComputeCapability, Grade, Target, select
 from shim.devicecode.model import Container, ContainerRole, DeviceCode, GpuImage, ImageKind
 from shim.model import Fit
-from shim.planning.model import InjectSass, LibraryPlan, Refusal, Source
+from shim.planning.layout import LayoutChoice, choose_layout
+from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Promise, Refusal, Source
+from shim.planning.wanted import Wanted
 from shim.scan.containers import Decision, decide, image_name, traits
 from shim.scan.library import grade_of
+
+SECTION = ".nv_fatbin"
+"""Where linkers gather the containers that are registered."""
 
 _WANTS_CODE = {Fit.JIT, Fit.JIT_TOO_NEW, Fit.UNPROVEN, Fit.NOTHING}
 _WHY = {
@@ -50,37 +55,65 @@ def best_ptx(images: Iterable[GpuImage], target: Target) -> GpuImage | None:
     return None if chosen is None else texts[chosen]
 
 
-def plan_library(code: DeviceCode, target: Target, selection: Selection = EVERYTHING) -> LibraryPlan:
+def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYTHING) -> LibraryPlan:
     """Plan one file.
 
     Args:
         selection: containers that may be changed; the others are counted as skipped.
     """
-    decisions = decide(code, target)
     pointers = _wrappers_by_container(code)
-    steps: list[InjectSass] = []
-    refusals: list[Refusal] = []
-    skipped = 0
-    for decision in decisions:
-        if not decision.counted or decision.loose or decision.fit not in _WANTS_CODE:
-            continue
-        for index in decision.group.indices:
-            if not selection.takes(index):
-                skipped += 1
+    makes: dict[int, list[Make]] = {}
+    refusals: dict[Refusal, None] = {}
+    skipped: set[int] = set()
+    judged = {target: decide(code, target) for target in wanted.targets}
+    for target, decisions in judged.items():
+        for decision in decisions:
+            if not decision.counted or decision.loose or decision.fit not in _WANTS_CODE:
                 continue
-            outcome = _plan_container(code, code.containers[index], decision, pointers, target)
-            if isinstance(outcome, InjectSass):
-                steps.append(outcome)
-            else:
-                refusals.append(outcome)
+            for index in decision.group.indices:
+                if not selection.takes(index):
+                    skipped.add(index)
+                    continue
+                outcome = _plan_container(code, code.containers[index], decision, target, wanted)
+                if isinstance(outcome, Make):
+                    makes.setdefault(index, []).append(outcome)
+                else:
+                    refusals[outcome] = None
+    steps = tuple(
+        ContainerPlan(
+            container=index,
+            offset=code.containers[index].offset,
+            wrappers=pointers.get(index, ()),
+            makes=tuple({make.arch: make for make in made}.values()),
+        )
+        for index, made in sorted(makes.items())
+    )
     return LibraryPlan(
         member=code.member,
-        before=grade_of(_fits(decisions, ())),
-        promised=grade_of(_fits(decisions, {step.container for step in steps})),
-        steps=tuple(steps),
+        promises=promises(code, wanted.targets, steps),
+        steps=steps,
         refusals=tuple(refusals),
-        skipped=skipped,
-        ptx_bytes=sum(s.image.size for step in steps for s in step.sources if s.image.kind is ImageKind.PTX),
+        layout=layout_of(code, steps, wanted),
+        skipped=len(skipped),
+        ptx_bytes=sum(
+            s.image.size for step in steps for m in step.makes for s in m.sources if s.image.kind is ImageKind.PTX
+        ),
+    )
+
+
+def layout_of(code: DeviceCode, steps: Sequence[ContainerPlan], wanted: Wanted) -> LayoutChoice:
+    """The layout as far as it can be told from the sizes of what there is."""
+    changed = {step.container for step in steps}
+    section = [container for container in code.containers if container.section == SECTION]
+    dead = sum(container.size for container in section if container.index in changed)
+    size = sum(container.size for container in section)
+    return choose_layout(
+        asked=wanted.layout,
+        file_size=code.size,
+        section_size=size,
+        arena_size=size + 1,
+        dead_size=dead,
+        program=code.elf_type == "exec",
     )
 
 
@@ -95,9 +128,9 @@ def _plan_container(
     code: DeviceCode,
     container: Container,
     decision: Decision,
-    pointers: dict[int, tuple[int, ...]],
     target: Target,
-) -> InjectSass | Refusal:
+    wanted: Wanted,
+) -> Make | Refusal:
     if container.role is ContainerRole.EMBEDDED:
         return _refuse(
             container,
@@ -113,7 +146,7 @@ def _plan_container(
             "patch the library or executable it is linked into",
         )
     if container.role is ContainerRole.LINKED:
-        return _plan_linked(code, container, decision, pointers, target)
+        return _plan_linked(code, container, decision, target)
     image = best_ptx(container.images, target)
     if image is None:
         return _no_ptx(container, decision)
@@ -124,13 +157,10 @@ def _plan_container(
             "is a stand-alone .fatbin file, which this version does not rewrite",
             "make it anew with fatbinary and an image for the target, or patch the library that embeds it",
         )
-    return InjectSass(
-        container=container.index,
-        offset=container.offset,
-        wrappers=pointers.get(container.index, ()),
+    return Make(
+        act=Act.COMPILE,
         sources=(Source(container=container.index, image=image),),
         arch=sass_name(image, target.device),
-        link=False,
         reason=_WHY[decision.fit],
     )
 
@@ -139,9 +169,8 @@ def _plan_linked(
     code: DeviceCode,
     container: Container,
     decision: Decision,
-    pointers: dict[int, tuple[int, ...]],
     target: Target,
-) -> InjectSass | Refusal:
+) -> Make | Refusal:
     linked = [group for group in code.groups if group.exemplar.role is ContainerRole.LINKED]
     count = sum(len(group.indices) for group in linked)
     if count > 1:
@@ -162,13 +191,10 @@ def _plan_linked(
             "some of its relocatable containers hold nothing the target can use, so the link would lack kernels",
             "rebuild it from source for the target",
         )
-    return InjectSass(
-        container=container.index,
-        offset=container.offset,
-        wrappers=pointers.get(container.index, ()),
+    return Make(
+        act=Act.LINK,
         sources=tuple(source for source in sources if source is not None),
         arch=f"sm_{target.device.canonical.sm}",
-        link=True,
         reason=_WHY.get(decision.fit, _WHY[Fit.JIT]) + "; relocatable code is linked again",
     )
 
@@ -215,9 +241,21 @@ def _refuse(container: Container, code: str, reason: str, advice: str) -> Refusa
     return Refusal(code=code, container=container.index, offset=container.offset, reason=reason, advice=advice)
 
 
-def promised_grade(code: DeviceCode, target: Target, changed: Collection[int]) -> Grade:
-    """Grade of the file once these containers hold exact code."""
-    return grade_of(_fits(decide(code, target), changed))
+def promises(code: DeviceCode, targets: Iterable[Target], steps: Sequence[ContainerPlan]) -> tuple[Promise, ...]:
+    """Grades of the file now, and once the steps' new images are in it."""
+    return tuple(_promise(code, target, steps) for target in targets)
+
+
+def grade_on(code: DeviceCode, target: Target) -> Grade:
+    """Grade of the file as it is."""
+    return grade_of(_fits(decide(code, target), ()))
+
+
+def _promise(code: DeviceCode, target: Target, steps: Sequence[ContainerPlan]) -> Promise:
+    exact = f"sm_{target.device.canonical.sm}"
+    made = {step.container for step in steps if any(make.arch.rstrip("af") == exact for make in step.makes)}
+    decisions = decide(code, target)
+    return Promise(target=target, before=grade_of(_fits(decisions, ())), after=grade_of(_fits(decisions, made)))
 
 
 def _fits(decisions: Sequence[Decision], changed: Collection[int]) -> Counter[Fit]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from shim.arch import Grade, Target
 from shim.devicecode.model import GpuImage
+from shim.planning.layout import LayoutChoice
+from shim.planning.wanted import Wanted
 from shim.recipes.outcome import Match, State
 from shim.source.edits import FileEdit
 
@@ -18,24 +21,51 @@ class Source:
     image: GpuImage
 
 
+class Act(StrEnum):
+    """How a new image is made."""
+
+    COMPILE = "compile"
+    """ptxas, from PTX as it is."""
+    LINK = "link"
+    """ptxas for each relocatable source, then nvlink."""
+    RETARGET = "retarget"
+    """ptxas, from PTX whose `.target` was rewritten from another architecture of the same family."""
+    RESTAMP = "restamp"
+    """Machine code of another architecture of the same family, marked anew. Nothing is compiled."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InjectSass:
-    """Compile the sources, device-link them when the container is a linked one, add the machine code to it.
+class Make:
+    """One new image for a container.
 
     Attributes:
-        container, offset: index and file offset of the container that gets the new image.
+        sources: what it is made from; one, except for LINK.
+        arch: what it will be, "sm_121" or "sm_121a"; unique within a container.
+    """
+
+    act: Act
+    sources: tuple[Source, ...]
+    arch: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerPlan:
+    """What becomes of one container: new images first, then the old ones that are kept, in their order.
+
+    Attributes:
+        container, offset: index and file offset.
         wrappers: file offsets of the wrapper records that point at it; empty for a .fatbin file.
-        arch: what ptxas is asked for, "sm_121" or "sm_121a".
-        link: the sources are relocatable and have to be device-linked.
+        drops: positions of images that are left out. When a make fails, nothing is dropped.
+        packs: positions of stored images that are compressed.
     """
 
     container: int
     offset: int
     wrappers: tuple[int, ...]
-    sources: tuple[Source, ...]
-    arch: str
-    link: bool
-    reason: str
+    makes: tuple[Make, ...]
+    drops: tuple[int, ...] = ()
+    packs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,22 +83,42 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """Grade of a file on one target: now, and as `verify` will hold the result to."""
+
+    target: Target
+    before: Grade
+    after: Grade
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryPlan:
     """Steps for one file.
 
     Attributes:
-        before: grade now. promised: grade that `verify` will hold the result to.
+        promises: one for each target.
+        layout: how the file will be written, as far as it can be told before anything is compiled.
         skipped: containers left out by `--only`.
         ptx_bytes: PTX text to compile, for the estimate of the cost.
     """
 
     member: str
-    before: Grade
-    promised: Grade
-    steps: tuple[InjectSass, ...]
+    promises: tuple[Promise, ...]
+    steps: tuple[ContainerPlan, ...]
     refusals: tuple[Refusal, ...]
-    skipped: int
-    ptx_bytes: int
+    layout: LayoutChoice
+    skipped: int = 0
+    ptx_bytes: int = 0
+
+    @property
+    def before(self) -> Grade:
+        """The worst over all targets."""
+        return min(promise.before for promise in self.promises)
+
+    @property
+    def promised(self) -> Grade:
+        """The worst over all targets."""
+        return min(promise.after for promise in self.promises)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +129,16 @@ class Plan:
         recipes: those for this package and version, with what becomes of each. edits: of files, in order.
     """
 
-    target: Target
+    wanted: Wanted
     subject: str
     libraries: tuple[LibraryPlan, ...]
     recipes: tuple[Match, ...] = ()
     edits: tuple[FileEdit, ...] = ()
+
+    @property
+    def target(self) -> Target:
+        """The first target."""
+        return self.wanted.targets[0]
 
     @property
     def steps(self) -> int:

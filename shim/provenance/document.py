@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from shim import __version__
-from shim.applying.inject import Injected, PatchedFile
-from shim.arch import Target
+from shim.applying.inject import NewEntry, PatchedContainer, PatchedFile
 from shim.errors import InputError
-from shim.planning import LibraryPlan, Refusal
+from shim.planning import LibraryPlan, Refusal, Wanted
 
 SCHEMA = "shim-provenance/1"
 FOLDER = "shim"
@@ -39,14 +38,19 @@ class Request:
     recipes: ids asked for by name; () for all that are not opt-in, None for no recipes.
     """
 
-    target: Target
-    only: str
+    wanted: Wanted
+    only: str = ""
     recipes: tuple[str, ...] | None = ()
 
     def document(self) -> dict[str, Any]:
         return {
-            "target": str(self.target.device),
-            "driver_cuda": "{}.{}".format(*self.target.driver_cuda),
+            "targets": [str(target.device) for target in self.wanted.targets],
+            "driver_cuda": "{}.{}".format(*self.wanted.targets[0].driver_cuda),
+            "slim": self.wanted.slim.value,
+            "restamp": self.wanted.restamp,
+            "packing": self.wanted.packing.value,
+            "recompress": self.wanted.repack_old,
+            "layout": self.wanted.layout.value if self.wanted.layout else "auto",
             "only": self.only,
             "recipes": None if self.recipes is None else sorted(self.recipes),
         }
@@ -70,26 +74,37 @@ def _refusal(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def _container(injected: Injected) -> dict[str, Any]:
+def _container(patched: PatchedContainer) -> dict[str, Any]:
     return {
-        "container": injected.container,
-        "offset": {"before": injected.before, "after": injected.after},
-        "image": {"kind": "sass", "arch": injected.arch, "sha256": injected.cubin_sha256},
-        "entry": {"size": injected.entry_size, "sha256": injected.entry_sha256},
-        "sources_sha256": list(injected.source_sha256),
-        "ptxas_options": injected.image.options,
-        "tools": list(injected.image.tools),
-        "kernels": injected.check.kernels,
-        "objects": injected.check.objects,
-        "notes": list(injected.check.notes),
-        "reason": injected.reason,
+        "container": patched.step.container,
+        "offset": {"before": patched.before, "after": patched.after},
+        "size": patched.size,
+        "images": [_image(entry) for entry in patched.entries],
+        "dropped": list(patched.step.drops),
+        "packed": [{"image": image, "size": size, "sha256": digest} for image, size, digest in patched.packed],
+    }
+
+
+def _image(entry: NewEntry) -> dict[str, Any]:
+    return {
+        "act": entry.make.act.value,
+        "arch": entry.make.arch,
+        "sha256": entry.cubin_sha256,
+        "entry": {"size": entry.size, "sha256": entry.sha256},
+        "sources_sha256": list(entry.source_sha256),
+        "ptxas_options": entry.image.options,
+        "tools": list(entry.image.tools),
+        "kernels": entry.check.kernels,
+        "objects": entry.check.objects,
+        "notes": list(entry.check.notes),
+        "reason": entry.make.reason,
     }
 
 
 def _member(plan: LibraryPlan, patched: PatchedFile | None, digests: Mapping[str, Digests]) -> dict[str, Any]:
     document: dict[str, Any] = {
         "path": plan.member,
-        "grade": {"before": str(plan.before), "promised": str(plan.promised)},
+        "grades": {str(p.target.device): {"before": str(p.before), "promised": str(p.after)} for p in plan.promises},
         "refusals": [_refusal(refusal) for refusal in plan.refusals],
         "left_out_by_only": plan.skipped,
     }
@@ -97,8 +112,9 @@ def _member(plan: LibraryPlan, patched: PatchedFile | None, digests: Mapping[str
         document |= {
             "original": {"sha256": digests[plan.member].before, "size": patched.original_size},
             "patched": {"sha256": digests[plan.member].after, "size": patched.size},
-            "strip_unsafe": patched.strip_unsafe,
-            "containers": [_container(injected) for injected in patched.injected],
+            "layout": patched.written.layout.value,
+            "strip_unsafe": patched.written.strip_unsafe,
+            "containers": [_container(container) for container in patched.containers],
         }
     return document
 

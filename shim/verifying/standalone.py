@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from shim.applying.events import Watcher
+from shim.applying.inject import CONTAINER_HEADER
 from shim.applying.members import MemberContent, read_members
 from shim.arch import ComputeCapability, Grade, Target
 from shim.devicecode import DeviceCode
 from shim.errors import InputError, VerifyError
+from shim.planning import Promise
 from shim.provenance import document as provenance
 from shim.verifying.library import check_grade
 from shim.verifying.wheel import entry_digest
@@ -20,7 +22,6 @@ from shim.wheels.limits import Limits
 from shim.wheels.record import check_record
 
 _HINT = "The wheel was changed or damaged after shim wrote it: take it again from where it came from, or patch anew."
-_CONTAINER_HEADER = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,38 +71,41 @@ def verify_wheel(path: Path, limits: Limits, watcher: Watcher, jobs: int | None 
         _check_build(archive, document)
         by_path = {content.member.path: content for content in contents}
         try:
-            target = _target(document)
-            libraries, images = _check_members(archive, document["members"], by_path, target)
+            targets = _targets(document["request"])
+            libraries, images = _check_members(archive, document["members"], by_path, targets)
             edits = _check_edited(document.get("edited", []), by_path)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path.name}: its provenance lacks or garbles {error}", hint=_HINT) from error
         return Verified(
             members=len(record.rows),
             patched=True,
-            target=str(target.device),
+            target=", ".join(str(target.device) for target in targets),
             libraries=libraries,
             images=images,
             edits=edits,
         )
 
 
-def _target(document: Mapping[str, Any]) -> Target:
-    request = document["request"]
+def _targets(request: Mapping[str, Any]) -> list[Target]:
     major, minor = str(request["driver_cuda"]).split(".")
-    return Target(device=ComputeCapability.parse(request["target"]), driver_cuda=(int(major), int(minor)))
+    return [
+        Target(device=ComputeCapability.parse(device), driver_cuda=(int(major), int(minor)))
+        for device in request["targets"]
+    ]
 
 
 def _check_build(archive: WheelArchive, document: Mapping[str, Any]) -> None:
-    build = f"sm{str(document['request']['target']).replace('.', '')}"
+    devices = [str(device) for device in document["request"]["targets"]]
+    build = "_".join(f"sm{device.replace('.', '')}" for device in devices)
     if archive.name is None or not archive.name.build.endswith(build):
         raise VerifyError(
-            f"{archive.path.name}: patched for {document['request']['target']}, but its build tag is not ...{build}",
+            f"{archive.path.name}: patched for {', '.join(devices)}, but its build tag is not ...{build}",
             hint="give it back the name that shim wrote it under",
         )
 
 
 def _check_members(
-    archive: WheelArchive, members: list[dict[str, Any]], by_path: Mapping[str, MemberContent], target: Target
+    archive: WheelArchive, members: list[dict[str, Any]], by_path: Mapping[str, MemberContent], targets: list[Target]
 ) -> tuple[tuple[tuple[str, str, str], ...], int]:
     found = []
     images = 0
@@ -116,9 +120,11 @@ def _check_members(
                 f"{member['path']}: expected SHA-256 {member['patched']['sha256']}, found {content.sha256}", hint=_HINT
             )
         images += _check_images(archive, content, content.code, member["containers"])
-        promised = Grade.parse(member["grade"]["promised"])
-        reached = check_grade(member["path"], content.code, promised, target)
-        found.append((str(member["path"]), str(promised), str(reached)))
+        for target in targets:
+            words = member["grades"][str(target.device)]
+            promise = Promise(target=target, before=Grade.parse(words["before"]), after=Grade.parse(words["promised"]))
+            reached = check_grade(member["path"], content.code, promise)
+            found.append((str(member["path"]), str(promise.after), str(reached)))
     return tuple(found), images
 
 
@@ -138,17 +144,17 @@ def _check_images(
     """The new entries stand in live containers and have the hashes stated."""
     live = {wrapper.target for wrapper in code.wrappers}
     ordered = sorted(containers, key=lambda c: int(c["offset"]["after"]))
+    entries: list[tuple[int, int, str]] = []
     for container in ordered:
-        if container["offset"]["after"] not in live:
-            raise VerifyError(
-                f"{content.member.path}: no wrapper points at the container at {container['offset']['after']:#x}",
-                hint=_HINT,
-            )
-    ranges = [(int(c["offset"]["after"]) + _CONTAINER_HEADER, int(c["entry"]["size"])) for c in ordered]
-    for container, digest in zip(ordered, entry_digest(archive, content.member, ranges), strict=True):
-        if digest != container["entry"]["sha256"]:
-            raise VerifyError(
-                f"{content.member.path}: the image at {container['offset']['after']:#x} is not the one that was made",
-                hint=_HINT,
-            )
-    return len(ordered)
+        at = int(container["offset"]["after"])
+        if at not in live:
+            raise VerifyError(f"{content.member.path}: no wrapper points at the container at {at:#x}", hint=_HINT)
+        at += CONTAINER_HEADER
+        for image in container["images"]:
+            entries.append((at, int(image["entry"]["size"]), str(image["entry"]["sha256"])))
+            at += int(image["entry"]["size"])
+    digests = entry_digest(archive, content.member, [(at, size) for at, size, _ in entries])
+    for (at, _, expected), digest in zip(entries, digests, strict=True):
+        if digest != expected:
+            raise VerifyError(f"{content.member.path}: the image at {at:#x} is not the one that was made", hint=_HINT)
+    return len(entries)

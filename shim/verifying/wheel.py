@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from shim.applying.members import MemberContent, read_member
-from shim.arch import Target
 from shim.errors import InputError, VerifyError
 from shim.planning import LibraryPlan
 from shim.verifying.library import check_grade
@@ -26,7 +25,6 @@ def verify_written(
     new_path: Path,
     plans: Collection[LibraryPlan],
     digests: Mapping[str, str],
-    target: Target,
     limits: Limits,
 ) -> tuple[str, ...]:
     """Read a new wheel and compare it with the old one.
@@ -40,7 +38,7 @@ def verify_written(
     Raises:
         VerifyError: something is not as promised.
     """
-    promised = {plan.member: plan.promised for plan in plans}
+    promised = {plan.member: plan.promises for plan in plans}
     with WheelArchive.open(new_path, limits=limits) as new:
         fresh, kept = _compare(original, new, digests)
         record = {row.path: row for row in read_record(new).rows}
@@ -55,7 +53,8 @@ def verify_written(
             ):
                 raise VerifyError(f"{path}: RECORD does not describe it", hint=_HINT)
             if content.code is not None and path in digests:
-                check_grade(path, content.code, promised[path], target)
+                for promise in promised[path]:
+                    check_grade(path, content.code, promise)
         for path in kept:
             now, was = record.get(path), old_record.get(path)
             if now is None or was is None or (now.digest, now.size) != (was.digest, was.size):

@@ -190,7 +190,7 @@ def test_verify_checks_the_provenance_itself(shim: Shim, wheel: Path, tmp_path: 
     with zipfile.ZipFile(new) as archive:
         members = {i.filename: archive.read(i.filename) for i in archive.infolist()}
     document = json.loads(members["demo-1.0.dist-info/shim/provenance.json"])
-    document["members"][0]["containers"][0]["entry"]["sha256"] = "0" * 64
+    document["members"][0]["containers"][0]["images"][0]["entry"]["sha256"] = "0" * 64
     members["demo-1.0.dist-info/shim/provenance.json"] = json.dumps(document).encode()
     members = {k: v for k, v in members.items() if not k.endswith(("RECORD", "METADATA", "WHEEL"))}
     (tmp_path / "forged").mkdir()

@@ -8,17 +8,23 @@ from typing import Any
 
 from shim.applying.ending import is_advisory
 from shim.applying.result import PatchResult
-from shim.planning import LibraryPlan, Plan, Refusal
+from shim.planning import Act, LibraryPlan, Plan, Refusal
 from shim.recipes.outcome import State
 from shim.scan.jit_cost import FAST, SLOW
 from shim.scan.words import plural, size_text, span_text
 
 _MOST_REFUSALS = 12
+_VERBS = {
+    Act.COMPILE: "compile",
+    Act.LINK: "compile and link",
+    Act.RETARGET: "retarget to",
+    Act.RESTAMP: "restamp as",
+}
 
 
 def plan_lines(plan: Plan) -> list[str]:
     """The plan for people: steps, reason, expected cost."""
-    device = plan.target.device
+    device = ", ".join(str(target.device) for target in plan.wanted.targets)
     if not plan.steps and not plan.refusals and not plan.recipes:
         return [f"{plan.subject}: nothing to do for {device}: no container lacks machine code that it should have"]
     lines = [f"{plan.subject}: plan for {device} (driver of CUDA {'.'.join(map(str, plan.target.driver_cuda))})"]
@@ -47,10 +53,14 @@ def recipe_lines(plan: Plan) -> list[str]:
 def _library_lines(library: LibraryPlan) -> list[str]:
     lines = []
     if library.steps:
-        lines.append(f"  {library.member}: {library.before} -> {library.promised}, append layout")
-    for (arch, link, reason), count in Counter((s.arch, s.link, s.reason) for s in library.steps).items():
-        verb = "compile and link" if link else "compile"
-        lines.append(f"    {verb} {arch} for {plural(count, 'container')}: {reason}")
+        grades = "; ".join(
+            f"{p.before} -> {p.after}" + (f" on {p.target.device}" if len(library.promises) > 1 else "")
+            for p in library.promises
+        )
+        lines.append(f"  {library.member}: {grades}; layout {library.layout.layout}: {library.layout.why}")
+    makes = Counter((make.arch, make.act, make.reason) for step in library.steps for make in step.makes)
+    for (arch, act, reason), count in makes.items():
+        lines.append(f"    {_VERBS[act]} {arch} for {plural(count, 'container')}: {reason}")
     if library.skipped:
         lines.append(f"    {library.skipped} containers left out by --only")
     return lines
@@ -110,7 +120,7 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
         "schema": "shim-patch/1",
         "outcome": result.outcome.value,
         "subject": result.plan.subject,
-        "target": str(result.plan.target.device),
+        "targets": [str(target.device) for target in result.plan.wanted.targets],
         "path": str(result.path) if result.path else None,
         "undo": str(result.undo) if result.undo else None,
         "sizes": {"before": result.sizes[0], "after": result.sizes[1]},
@@ -119,9 +129,15 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
                 "member": library.member,
                 "before": str(library.before),
                 "promised": str(library.promised),
+                "layout": {"name": library.layout.layout.value, "why": library.layout.why},
                 "steps": [
-                    {"container": s.container, "arch": s.arch, "link": s.link, "reason": s.reason}
-                    for s in library.steps
+                    {
+                        "container": step.container,
+                        "makes": [{"arch": m.arch, "act": m.act.value, "reason": m.reason} for m in step.makes],
+                        "drops": list(step.drops),
+                        "packs": list(step.packs),
+                    }
+                    for step in library.steps
                 ],
                 "left_out_by_only": library.skipped,
             }
@@ -136,6 +152,7 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
                 "member": library.member,
                 "before": str(library.before),
                 "after": str(library.after),
+                "layout": library.layout.value,
                 "images": library.images,
                 "kernels": library.kernels,
                 "added_bytes": library.added_bytes,

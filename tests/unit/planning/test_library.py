@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shim.arch import Arch, Grade, Target
+from shim.arch import Arch, Grade
 from shim.devicecode import (
     Compression,
     Container,
@@ -17,9 +17,9 @@ from shim.devicecode import (
     ImageKind,
     Wrapper,
 )
-from shim.planning import Selection, plan_library
+from shim.planning import Act, Selection, Wanted, plan_library
 
-SPARK = Target()
+WANTED = Wanted()
 
 
 def image(name: str, *, isa: tuple[int, int] = (8, 0), mask: int | None = 0x50, options: str = "") -> GpuImage:
@@ -94,17 +94,18 @@ WHOLE = ContainerRole.WHOLE
     ],
 )
 def test_compiles_the_ptx_the_driver_would_take(images: tuple[str, ...], source: str, arch: str) -> None:
-    plan = plan_library(library((WHOLE, tuple(image(name) for name in images))), SPARK)
+    plan = plan_library(library((WHOLE, tuple(image(name) for name in images))), WANTED)
     (step,) = plan.steps
-    assert str(step.sources[0].image.arch) == source
-    assert step.arch == arch
+    (make,) = step.makes
+    assert str(make.sources[0].image.arch) == source
+    assert make.arch == arch
     assert step.wrappers == (100,)
     assert (plan.before, plan.promised) == (Grade.JIT, Grade.NATIVE)
 
 
 @pytest.mark.parametrize("images", [("sm_121",), ("sm_121a", "compute_80"), ("sm_120f",), ("sm_120", "compute_120")])
 def test_leaves_code_that_runs(images: tuple[str, ...]) -> None:
-    plan = plan_library(library((WHOLE, tuple(image(name) for name in images))), SPARK)
+    plan = plan_library(library((WHOLE, tuple(image(name) for name in images))), WANTED)
     assert plan.steps == ()
     assert plan.refusals == ()
 
@@ -118,7 +119,7 @@ def test_leaves_code_that_runs(images: tuple[str, ...]) -> None:
     ],
 )
 def test_refuses_with_a_reason(images: tuple[str, ...], code: str) -> None:
-    plan = plan_library(library((WHOLE, tuple(image(name) for name in images))), SPARK)
+    plan = plan_library(library((WHOLE, tuple(image(name) for name in images))), WANTED)
     (refusal,) = plan.refusals
     assert refusal.code == code
     assert refusal.advice
@@ -126,21 +127,21 @@ def test_refuses_with_a_reason(images: tuple[str, ...], code: str) -> None:
 
 
 def test_other_families_are_neither_step_nor_refusal() -> None:
-    plan = plan_library(library((WHOLE, (image("sm_90a"), image("sm_100f")))), SPARK)
+    plan = plan_library(library((WHOLE, (image("sm_90a"), image("sm_100f")))), WANTED)
     assert (plan.steps, plan.refusals) == ((), ())
 
 
 def test_unproven_code_gets_exact_code_when_there_is_ptx() -> None:
     old = image("sm_120", mask=None)
-    with_ptx = plan_library(library((WHOLE, (old, image("compute_120")))), SPARK)
+    with_ptx = plan_library(library((WHOLE, (old, image("compute_120")))), WANTED)
     assert (with_ptx.before, with_ptx.promised) == (Grade.SAME_MAJOR_UNPROVEN, Grade.NATIVE)
-    without = plan_library(library((WHOLE, (old,))), SPARK)
+    without = plan_library(library((WHOLE, (old,))), WANTED)
     assert [r.code for r in without.refusals] == ["unproven-without-ptx"]
     assert without.promised is Grade.SAME_MAJOR_UNPROVEN
 
 
 def test_ptx_newer_than_the_driver_is_compiled() -> None:
-    plan = plan_library(library((WHOLE, (image("compute_80", isa=(9, 4)),))), SPARK)
+    plan = plan_library(library((WHOLE, (image("compute_80", isa=(9, 4)),))), WANTED)
     assert (plan.before, plan.promised, len(plan.steps)) == (Grade.JIT_TOO_NEW, Grade.NATIVE, 1)
 
 
@@ -150,10 +151,11 @@ def relocatable(*linked: tuple[GpuImage, ...]) -> DeviceCode:
 
 
 def test_relocatable_code_is_linked_into_the_one_linked_container() -> None:
-    plan = plan_library(relocatable((image("sm_80"),)), SPARK)
+    plan = plan_library(relocatable((image("sm_80"),)), WANTED)
     (step,) = plan.steps
-    assert step.link
-    assert (step.container, [s.container for s in step.sources]) == (2, [0, 1])
+    (make,) = step.makes
+    assert make.act is Act.LINK
+    assert (step.container, [s.container for s in make.sources]) == (2, [0, 1])
     assert plan.promised is Grade.NATIVE
 
 
@@ -166,24 +168,24 @@ def test_empty_modules_take_part_in_the_link() -> None:
         containers=(first, *code.containers[1:]),
         groups=(replace(code.groups[0], exemplar=first), *code.groups[1:]),
     )
-    (step,) = plan_library(changed, SPARK).steps
-    assert [s.container for s in step.sources] == [0, 1]  # it may define variables that others use
+    (step,) = plan_library(changed, WANTED).steps
+    assert [s.container for s in step.makes[0].sources] == [0, 1]  # it may define variables that others use
 
 
 def test_several_linked_containers_are_refused() -> None:
-    plan = plan_library(relocatable((image("sm_80"),), (image("sm_80"),)), SPARK)
+    plan = plan_library(relocatable((image("sm_80"),), (image("sm_80"),)), WANTED)
     assert {r.code for r in plan.refusals} == {"several-linked-containers"}
     assert plan.steps == ()
 
 
 def test_selection_leaves_the_rest_alone() -> None:
     jit = (image("sm_80"), image("compute_80"))
-    plan = plan_library(library((WHOLE, jit), (WHOLE, jit), (WHOLE, jit)), SPARK, Selection(containers={1}))
+    plan = plan_library(library((WHOLE, jit), (WHOLE, jit), (WHOLE, jit)), WANTED, Selection(containers={1}))
     assert [step.container for step in plan.steps] == [1]
     assert plan.skipped == 2
     assert plan.promised is Grade.JIT
 
 
 def test_objects_are_not_patched() -> None:
-    plan = plan_library(library((WHOLE, (image("compute_80"),)), elf_type="rel"), SPARK)
+    plan = plan_library(library((WHOLE, (image("compute_80"),)), elf_type="rel"), WANTED)
     assert [r.code for r in plan.refusals] == ["unlinked-object"]
