@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from shim import _core
 from shim.applying.images import ImageFile
 from shim.applying.rewrite import Edit, Rewritten, rewrite
 from shim.devicecode import Container, DeviceCode, ImageKind, read_cubin, read_ptx
-from shim.errors import VerifyError
-from shim.planning import ContainerPlan, LibraryPlan, Make, Wanted
+from shim.errors import PlanError, VerifyError
+from shim.planning import ContainerPlan, Layout, LibraryPlan, Make, Wanted
 from shim.verifying.kernels import KernelCheck, check_cubin
 
 # What fatbinary uses for `--compress-mode=balance`, its default since CUDA 13.0 (measured, docs/formats.md 4.1).
@@ -150,7 +150,7 @@ def inject(
             container = code.containers[step.container]
             made = {make.arch: images[step.container, make.arch] for make in step.makes}
             drafts.append(draft_container(step, container, code, file, made, wanted))
-    written = rewrite(source, dest, [draft.edit for draft in drafts], plan.layout.layout, member=code.member)
+    written = _write(source, dest, [draft.edit for draft in drafts], plan.layout.layout, code.member, wanted)
     return PatchedFile(
         member=code.member,
         path=dest,
@@ -159,6 +159,16 @@ def inject(
             replace(draft.container, after=after) for draft, after in zip(drafts, written.containers, strict=True)
         ),
     )
+
+
+def _write(source: Path, dest: Path, edits: Sequence[Edit], layout: Layout, member: str, wanted: Wanted) -> Rewritten:
+    """In the layout planned; by appending where the file does not allow that and nobody asked for it."""
+    try:
+        return rewrite(source, dest, edits, layout, member=member)
+    except PlanError:
+        if wanted.layout is not None or layout is Layout.APPEND:
+            raise
+        return rewrite(source, dest, edits, Layout.APPEND, member=member)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
