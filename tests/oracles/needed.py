@@ -1,7 +1,7 @@
 """Stand-ins for libraries that a library needs and this machine lacks (cuBLAS, cuSPARSE ...).
 
-Each exports, with the right versions, just the names that the one library takes from it; every function returns 0.
-Enough to load the library and to call those of its functions that do not need the missing one.
+Each exports, with the right versions, just the names that the one library takes from it; every function returns 0, but
+for the guards of C++ statics. Enough to load the library and to call those of its functions that do not need the missing one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ from elftools.elf.elffile import ELFFile
 
 from tests.builders.c_code import compile_c
 
+# The Itanium C++ ABI's one-time initialisation: 0 would mean that somebody else has done it.
+GUARDS = {
+    "__cxa_guard_acquire": "int __cxa_guard_acquire(char* guard) { return !*guard; }",
+    "__cxa_guard_release": "void __cxa_guard_release(char* guard) { *guard = 1; }",
+}
 MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64"}
 
 
@@ -53,7 +58,8 @@ def build_stand_in(folder: Path, name: str, versions: Mapping[str, Collection[st
     folder.mkdir(parents=True, exist_ok=True)
     source, script = folder / f"{name}.c", folder / f"{name}.map"
     every = sorted(set().union(*versions.values()))
-    source.write_text("".join(f"int {symbol}(void) {{ return 0; }}\n" for symbol in every) or "int shim_nothing;\n")
+    bodies = [GUARDS.get(symbol, f"int {symbol}(void) {{ return 0; }}") for symbol in every]
+    source.write_text("\n".join([*bodies, "static int nothing __attribute__((unused));", ""]))
     script.write_text(
         "".join(
             f"{version} {{ global: {' '.join(symbol + ';' for symbol in sorted(names))} }};\n"
