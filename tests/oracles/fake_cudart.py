@@ -87,8 +87,7 @@ def workspace() -> tempfile.TemporaryDirectory[str]:
 def build(major: int, machine: str = platform.machine()) -> Path:
     """libcudart for CUDA 11, 12 or 13 with the real soname, symbol versions and names."""
     soname, names = SONAMES[major], exports(major)
-    folder = Path(workspace().name, f"cudart-{major}-{machine}")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix=f"cudart-{major}-{machine}-", dir=workspace().name))
     thunks, script = folder / "thunks.c", folder / "version.map"
     thunks.write_text('#include "fakelog.h"\n' + "".join(THUNK.format(name=name) for name in names))
     script.write_text(f"{soname} {{\nglobal:\n" + "".join(f"  {name};\n" for name in names) + "local: *;\n};\n")
@@ -101,8 +100,8 @@ def build(major: int, machine: str = platform.machine()) -> Path:
 @cache
 def runner(machine: str = platform.machine()) -> Path:
     """The program that loads a library and calls its functions (runner.c)."""
-    out = Path(workspace().name, f"runner-{machine}")
-    return compile_c(out, [HERE / "runner.c"], machine=machine, options=["-ldl", "-rdynamic"])
+    folder = tempfile.mkdtemp(dir=workspace().name)
+    return compile_c(Path(folder, "runner"), [HERE / "runner.c"], machine=machine, options=["-ldl", "-rdynamic"])
 
 
 def emulator(machine: str) -> list[str] | None:
@@ -156,7 +155,8 @@ def run(
         )
         if done.returncode not in (0, 1) or not log.stat().st_size:
             raise RuntimeError(f"{library.name} on the fake runtime ended with {done.returncode}: {done.stderr}")
-        returned = tuple((name, int(value)) for name, value in (line.split() for line in done.stdout.splitlines()))
+        lines = (line.split() for line in done.stdout.splitlines())
+        returned = tuple((name, int(value)) for name, value in lines)
         modules, launches, stubs = _read([json.loads(line) for line in log.read_text().splitlines()], images)
         return Run(
             modules=modules,

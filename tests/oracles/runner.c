@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { MOST = 12 };
-typedef long (*function)(long, long, long, long, long, long, long, long, long, long, long, long);
+typedef int (*function)(long, long, long, long, long, long, long, long, long, long, long, long);
 
 int main(int count, char **words) {
   void *library = count > 1 ? dlopen(words[1], RTLD_NOW | RTLD_GLOBAL) : NULL;
@@ -30,8 +30,8 @@ int main(int count, char **words) {
     function call;
     memcpy(&call, &found, sizeof call);
     long *v = values;
-    long value = call(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11]);
-    printf("%s %ld\n", words[number], value);
+    int value = call(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11]);
+    printf("%s %d\n", words[number], value);
     fflush(stdout);
   }
   return 0;

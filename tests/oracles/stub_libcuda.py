@@ -55,8 +55,7 @@ class Use:
 @cache
 def build(machine: str = platform.machine()) -> Path:
     """The folder that holds libcuda.so.1."""
-    folder = Path(workspace().name, f"libcuda-{machine}")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix=f"libcuda-{machine}-", dir=workspace().name))
     (folder / "stub_thunks.h").write_text("".join(f"THUNK({number})\n" for number in range(THUNKS)))
     options = ["-shared", "-fPIC", "-fvisibility=hidden", "-pthread", f"-I{HERE}", f"-I{folder}"]
     options += ["-DFAKE_MAJOR=13", f"-Wl,-soname,{SONAME}"]
