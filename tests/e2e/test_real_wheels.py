@@ -17,7 +17,7 @@ from oracles.live import live_containers
 from oracles.nvjitlink import Choice, choose, judge
 from oracles.reference_reader import read_container
 from oracles.selector import Outcome, select
-from oracles.symbols import container_symbols, cubin_symbols, payload
+from oracles.symbols import container_symbols
 from oracles.wrapper_walk import walk
 
 from shim.devicecode import read_path
@@ -130,8 +130,8 @@ def test_wrappers_of_ctranslate2_in_memory(cache: Path, tmp_path: Path) -> None:
         whole = container[:8] + len(before).to_bytes(8, "little") + before
         words = {select(whole, 121).outcome, select(container, 121).outcome}
         assert words == {Outcome.PTX, Outcome.CUBIN}
-        symbols = container_symbols(container, "121")
-        assert symbols.kernels == cubin_symbols(payload(next(e for e in old if e.kind == "cubin"))).kernels
+        # Code for 8.6, the architecture of the PTX, has the same kernels; older code lacks some.
+        assert container_symbols(container, "121").kernels == container_symbols(container, "86").kernels
 
 
 def test_bitsandbytes_for_aarch64_on_any_host(cache: Path, tmp_path: Path) -> None:

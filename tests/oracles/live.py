@@ -35,9 +35,7 @@ def live_containers(library: Path) -> tuple[LiveContainer, ...]:
         elf = ELFFile(file)
         segment = elf.get_section_by_name(".nvFatBinSegment")
         rela, parts = elf.get_section_by_name(".rela.dyn"), elf.get_section_by_name("__nv_relfatbin")
-        loads = [
-            (s["p_vaddr"], s["p_offset"], s["p_filesz"]) for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"
-        ]
+        loads = [(s["p_vaddr"], s["p_offset"], s["p_filesz"]) for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"]
         first, end = segment["sh_addr"], segment["sh_addr"] + segment["sh_size"]
         relocated = {}
         if rela is not None:

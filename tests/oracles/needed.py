@@ -1,7 +1,8 @@
 """Stand-ins for libraries that a library needs and this machine lacks (cuBLAS, cuSPARSE ...).
 
-Each exports, with the right versions, just the names that the one library takes from it; every function returns 0, but
-for the guards of C++ statics. Enough to load the library and to call those of its functions that do not need the missing one.
+Each exports, with the right versions, just the names that the one library takes from it. Every function returns 0, but
+for the guards of C++ statics: enough to load the library, and to call those of its functions that do not need the
+missing one.
 """
 
 from __future__ import annotations

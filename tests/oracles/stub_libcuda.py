@@ -63,9 +63,7 @@ def build(machine: str = platform.machine()) -> Path:
     return folder
 
 
-def use(
-    command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, timeout: float = 300
-) -> Use:
+def use(command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, timeout: float = 300) -> Use:
     """Runs a program on the stub driver. Raises RuntimeError with its words when it fails."""
     folder = build()
     with tempfile.TemporaryDirectory(dir=workspace().name) as work:

@@ -61,7 +61,9 @@ class Unpacked:
 def unpack(wheel: Path, folder: Path) -> dict[str, Path]:
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if "libbitsandbytes_cuda" in name]
-        return {Path(name).stem.removeprefix("libbitsandbytes_cuda"): Path(archive.extract(name, folder)) for name in names}
+        return {
+            Path(name).stem.removeprefix("libbitsandbytes_cuda"): Path(archive.extract(name, folder)) for name in names
+        }
 
 
 @pytest.fixture(scope="session")

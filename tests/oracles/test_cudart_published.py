@@ -16,13 +16,37 @@ from tests.oracles.fake_cudart import build
 pytestmark = pytest.mark.real
 
 FIELDS = (
-    "totalGlobalMem sharedMemPerBlock regsPerBlock warpSize memPitch maxThreadsPerBlock totalConstMem major minor "
-    "textureAlignment texturePitchAlignment multiProcessorCount integrated surfaceAlignment concurrentKernels "
-    "asyncEngineCount unifiedAddressing memoryBusWidth l2CacheSize maxThreadsPerMultiProcessor "
-    "streamPrioritiesSupported sharedMemPerMultiprocessor regsPerMultiprocessor managedMemory pageableMemoryAccess "
-    "concurrentManagedAccess cooperativeLaunch sharedMemPerBlockOptin maxBlocksPerMultiProcessor "
-    "reservedSharedMemPerBlock"
-).split()
+    "totalGlobalMem",
+    "sharedMemPerBlock",
+    "regsPerBlock",
+    "warpSize",
+    "memPitch",
+    "maxThreadsPerBlock",
+    "totalConstMem",
+    "major",
+    "minor",
+    "textureAlignment",
+    "texturePitchAlignment",
+    "multiProcessorCount",
+    "integrated",
+    "surfaceAlignment",
+    "concurrentKernels",
+    "asyncEngineCount",
+    "unifiedAddressing",
+    "memoryBusWidth",
+    "l2CacheSize",
+    "maxThreadsPerMultiProcessor",
+    "streamPrioritiesSupported",
+    "sharedMemPerMultiprocessor",
+    "regsPerMultiprocessor",
+    "managedMemory",
+    "pageableMemoryAccess",
+    "concurrentManagedAccess",
+    "cooperativeLaunch",
+    "sharedMemPerBlockOptin",
+    "maxBlocksPerMultiProcessor",
+    "reservedSharedMemPerBlock",
+)
 PROBE = """
 #include <cuda_runtime_api.h>
 #include <stdio.h>

@@ -67,7 +67,9 @@ def test_many_images_in_random_order() -> None:
         assert LINKER[ours.outcome] == choose(data, "121a"), images
 
 
-@pytest.mark.parametrize(("arch", "target", "bit"), [("120", 121, 6), ("120f", 121, 6), ("100", 103, 3), ("103", 107, 8)])
+@pytest.mark.parametrize(
+    ("arch", "target", "bit"), [("120", 121, 6), ("120f", 121, 6), ("100", 103, 3), ("103", 107, 8)]
+)
 def test_every_bit_of_the_mask(arch: str, target: int, bit: int) -> None:
     for number in range(64):
         data = container(masked(arch, 1 << number))
