@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,24 @@ from tests.oracles.nvjitlink import Choice, choose
 from tests.oracles.stub_libcuda import Use, use
 from tests.oracles.test_selection_table import Image
 
-CONTAINER = _core.make_container([Image("sass", "80").entry(), Image("ptx", "80").entry()])
-IMAGES = {
-    "jit.fatbin": (CONTAINER, "fatbin", "JIT compute_80", 0),
-    "none.fatbin": (_core.make_container([Image("sass", "90a").entry()]), "fatbin", "NO IMAGE", 209),
-    "exact.cubin": (ptxas.cubin("121a"), "cubin", "SASS sm_121a", 0),
-    "other.cubin": (ptxas.cubin("120a"), "cubin", "NO IMAGE", 209),
-    "family.cubin": (ptxas.cubin("120"), "cubin", "SASS sm_120", 0),
-    "text.ptx": (ptxas.ptx("90")[:-1], "ptx", "JIT compute_90", 0),
-    "newer.ptx": (ptxas.ptx("90", version="9.4")[:-1], "ptx", "JIT TOO NEW compute_90", 222),
-    "garbage": (b"garbage", "ptx", "DAMAGED", 200),
-}
+
+@cache
+def images() -> dict[str, tuple[bytes, str, str, int]]:
+    """File name -> image, its form, and what becomes of it."""
+    jit = _core.make_container([Image("sass", "80").entry(), Image("ptx", "80").entry()])
+    none = _core.make_container([Image("sass", "90a").entry()])
+    return {
+        "jit.fatbin": (jit, "fatbin", "JIT compute_80", 0),
+        "none.fatbin": (none, "fatbin", "NO IMAGE", 209),
+        "exact.cubin": (ptxas.cubin("121a"), "cubin", "SASS sm_121a", 0),
+        "other.cubin": (ptxas.cubin("120a"), "cubin", "NO IMAGE", 209),
+        "family.cubin": (ptxas.cubin("120"), "cubin", "SASS sm_120", 0),
+        "text.ptx": (ptxas.ptx("90")[:-1], "ptx", "JIT compute_90", 0),
+        "newer.ptx": (ptxas.ptx("90", version="9.4")[:-1], "ptx", "JIT TOO NEW compute_90", 222),
+        "garbage": (b"garbage", "ptx", "DAMAGED", 200),
+    }
+
+
 PLAIN = """
 import ctypes, pathlib, sys
 cuda = ctypes.CDLL("libcuda.so.1")
@@ -95,9 +103,9 @@ for capability in (121, 90):
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    for name, (image, *_) in IMAGES.items():
+    for name, (image, *_) in images().items():
         (tmp_path / name).write_bytes(image)
-    return [tmp_path / name for name in IMAGES]
+    return [tmp_path / name for name in images()]
 
 
 def seen(found: Use) -> list[tuple[bytes, str, str, int]]:
@@ -108,10 +116,10 @@ def test_every_image_is_judged_and_nothing_private_is_there(files: list[Path]) -
     found = use([sys.executable, "-c", PLAIN, *files])
     lines = found.output.splitlines()
     assert lines[0] == "[0, 0, 0, 0, 0] 1 12 1 13000"
-    assert [int(line) for line in lines[1:-3]] == [code for *_, code in IMAGES.values()]
+    assert [int(line) for line in lines[1:-3]] == [code for *_, code in images().values()]
     assert lines[-3:] == ["500 None", "0", "801 0"]
-    assert [entry[1:] for entry in seen(found)] == [tuple(rest) for _, *rest in IMAGES.values()]
-    assert [load.image for load in found.loads[:-1]] == [image for image, *_ in IMAGES.values()][:-1]
+    assert [entry[1:] for entry in seen(found)] == [tuple(rest) for _, *rest in images().values()]
+    assert [load.image for load in found.loads[:-1]] == [image for image, *_ in images().values()][:-1]
     assert {load.call for load in found.loads} == {"cuModuleLoad", "cuModuleLoadData"}
     assert [(launch.outcome, launch.code) for launch in found.launches] == [
         (load.outcome, 0) for load in found.loads if load.code == 0
@@ -121,7 +129,7 @@ def test_every_image_is_judged_and_nothing_private_is_there(files: list[Path]) -
 
 def test_the_linker_agrees_about_the_containers() -> None:
     words = {Choice.JIT: "JIT compute_80", Choice.REJECT: "NO IMAGE"}
-    for image, form, outcome, _ in IMAGES.values():
+    for image, form, outcome, _ in images().values():
         if form == "fatbin":
             assert words[choose(image, "121a")] == outcome
 
@@ -139,7 +147,7 @@ def test_cuda_bindings_see_a_spark(files: list[Path], tmp_path: Path) -> None:
     found = use([sys.executable, "-c", BINDINGS, *names], environment=site)
     capability, *codes, unanswered = found.output.splitlines()
     assert (capability, unanswered) == ("12 1", "801")
-    expected = [IMAGES[path.name] for path in names]
+    expected = [images()[path.name] for path in names]
     assert codes == [f"{code} {code}" for *_, code in expected]
     assert seen(found) == [row for row in expected for _ in range(2)]
     assert [load.call for load in found.loads] == ["cuLibraryLoadData", "cuModuleLoadData"] * len(names)
