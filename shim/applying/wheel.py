@@ -210,7 +210,7 @@ def _write(
     wanted = DraftRequest(
         archive=job.archive,
         name=job.name,
-        request=job.request,
+        request=replace(job.request, left_out=plan.left_out),
         plan=plan,
         done=done,
         old_digests=digests,
