@@ -93,8 +93,7 @@ def make_machine_code(
 ) -> MachineCode:
     """Compile and link everything the plans ask for. One failure stops no other step.
 
-    PTX and machine code are read where they are needed and not held as a whole (68 and 7 MB of a library's 682 and 400
-    MB at a time, with vLLM's FlashAttention-2 on two cores).
+    PTX and machine code are read where they are needed and not held as a whole.
 
     Raises:
         ToolError: no step has a ptxas that takes its PTX.
@@ -108,7 +107,7 @@ def make_machine_code(
         with ImageFile(file.path, file.member) as source:
             for step, make in _makes(file):
                 try:
-                    units += _units(file, make, source, ptxas, ranked=toolbox.budget is not None)
+                    units += _units(file, step, make, source, ptxas, ranked=toolbox.budget is not None)
                 except ToolError as error:
                     without_tool[file.member, step.container, make.arch] = error
     if without_tool and not units:
@@ -148,7 +147,9 @@ def _unit_key(file: WorkFile, offset: int, arch: str) -> str:
     return f"{file.member}@{offset:#x} {arch}"
 
 
-def _units(file: WorkFile, make: Make, source: ImageFile, ptxas: _Ptxas, *, ranked: bool) -> list[CompileUnit]:
+def _units(
+    file: WorkFile, step: ContainerPlan, make: Make, source: ImageFile, ptxas: _Ptxas, *, ranked: bool
+) -> list[CompileUnit]:
     """What one new image is made from.
 
     Args:
@@ -169,7 +170,7 @@ def _units(file: WorkFile, make: Make, source: ImageFile, ptxas: _Ptxas, *, rank
             label=f"{file.member} container {s.container}",
             relocatable=make.act is Act.LINK,
             rank=rank,
-            group=" ".join(_unit_key(file, s.image.offset, make.arch) for s in texts),
+            group=f"{file.member} container {step.container} {make.arch}",
         )
         for s in texts
     ]

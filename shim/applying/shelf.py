@@ -9,7 +9,7 @@ from typing import Protocol
 from shim.errors import InputError
 from shim.store import ContentStore
 
-ROOM = 64 << 20
+ROOM = 16 << 20
 """Bytes of machine code that one run holds in memory. vLLM's FlashAttention-2 library makes some 400 MB."""
 
 
