@@ -30,9 +30,9 @@ is noted in the cubin and reorders symbols, and equal inputs must give equal byt
 number of threads does not show (2, 7, 16, all cores, on one core and two: only the option's note differs)."""
 
 _BASE_MEMORY = 60 << 20
-_MEMORY_PER_BYTE = 50  # of PTX: 22 to 44 measured for units of 0.25 to 4 MB, 45 to 50 for 7 to 20 MB
+_MEMORY_PER_BYTE = 50  # of PTX: 22 to 44 measured for units of 0.25 to 1 MB, 49 for 7 to 11 MB (attention)
 _SPLIT_MEMORY = 384 << 20  # 310 MB more measured with 2 threads, 380 MB with 16, for a unit of 4 MB
-_SPLIT_FACTOR = 2  # what a unit of 7 MB or more takes when it is split, 2 threads: 93 to 97 a byte measured
+_SPLIT_FACTOR = 2  # of the plain estimate, with 2 threads: 82 to 97 a byte measured for units of 7 to 22 MB
 
 
 Outcome = CompiledUnit | CompileFailure | LeftOut
