@@ -85,7 +85,7 @@ def _rows(file: WorkFile, stage: Stage, before: int, kept: int, rss: int, contai
             subject=subject,
             shim=f"{len(stage.sizes)} units, {size / 1e6:.0f} MB of PTX: {seconds:.0f} CPU s",
             peer="",
-            figure=f"{seconds / size * 1e6:.2f} CPU s/MB; all of it would be {hours:.2f} CPU h",
+            figure=f"{seconds / size * 1e6:.2f} CPU s/MB; {hours:.2f} CPU h for all of it at that rate",
         ),
         Row(
             what="parallel efficiency",

@@ -29,7 +29,7 @@ from shim.toolchain import Survey, Tool, choose_nvlink, choose_ptxas, survey
 MakeKey = tuple[str, int, str]  # (member, container, arch)
 
 _ADVICE = "rebuild it from source for the target"
-_GO_ON = "run the same command again to go on: what was compiled is kept and costs nothing then"
+_GO_ON = "run the same command again to go on (with more minutes if none fitted): what was compiled is kept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
