@@ -14,8 +14,8 @@ from shim.applying.images import ImageFile
 from shim.applying.rewrite import Edit, Rewritten, rewrite
 from shim.devicecode import Container, DeviceCode, ImageKind, read_cubin, read_ptx
 from shim.errors import PlanError, VerifyError
-from shim.planning import ContainerPlan, Layout, LibraryPlan, Make, Wanted
-from shim.verifying.kernels import KernelCheck, check_cubin
+from shim.planning import Act, ContainerPlan, Layout, LibraryPlan, Make, Wanted
+from shim.verifying.kernels import KernelCheck, check_cubin, check_same
 
 # What fatbinary uses for `--compress-mode=balance`, its default since CUDA 13.0 (measured, docs/formats.md 4.1).
 ZSTD_LEVEL = 5
@@ -29,6 +29,7 @@ class NewImage:
     Attributes:
         tools: programs and versions that made it. options: ptxas options replayed from the entry.
         cpu_seconds: time the programs took, when they ran; 0 from the cache.
+        remarks: what is unusual or unproven about it, for the report and the provenance.
     """
 
     cubin: bytes
@@ -36,6 +37,7 @@ class NewImage:
     options: str
     cpu_seconds: float
     cached: bool
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,8 @@ def new_entry(image: NewImage, arch: str) -> bytes:
 
 def check_make(make: Make, container: Container, code: DeviceCode, file: ImageFile, image: NewImage) -> KernelCheck:
     """Compare the new machine code with what it came from. Raises VerifyError."""
+    if make.act is Act.RESTAMP:
+        return check_same(read_cubin(image.cubin), read_cubin(file.plain(make.sources[0].image)))
     texts = [read_ptx(file.plain(s.image)) for s in make.sources if s.image.kind is ImageKind.PTX]
     complete = len(texts) == len(make.sources)
     check = check_cubin(read_cubin(image.cubin), texts if complete else [], file.sibling(container))

@@ -9,15 +9,20 @@ from pathlib import Path
 
 from shim.applying.compile import Outcome, compile_units
 from shim.applying.failure import CompileFailure
+from shim.applying.generation import Generations
 from shim.applying.images import ImageFile
 from shim.applying.inject import NewImage
 from shim.applying.link import link_cubins
+from shim.applying.restamp import RestampRefused
+from shim.applying.restamping import restamped_image
 from shim.applying.result import Work
+from shim.applying.retarget import retargeted
 from shim.applying.units import CompiledUnit, CompileEvent, CompileUnit, LinkUnit
 from shim.applying.workfile import WorkFile
 from shim.devicecode import ImageKind
-from shim.errors import ToolError
+from shim.errors import InputError, ToolError
 from shim.planning import Act, ContainerPlan, Make, Refusal
+from shim.planning.retarget import first_isa
 from shim.store import ContentStore
 from shim.toolchain import Survey, Tool, choose_nvlink, choose_ptxas, survey
 
@@ -92,33 +97,44 @@ def make_machine_code(
     ptxas = _Ptxas(toolbox)
     units: list[CompileUnit] = []
     without_tool: dict[MakeKey, ToolError] = {}
+    refusals: dict[MakeKey, Refusal] = {}
     files = [file for file in files if file.plan.steps]
     for file in files:
         with ImageFile(file.path, file.member) as source:
             for step, make in _makes(file):
+                key = (file.member, step.container, make.arch)
                 try:
                     units += _units(file, make, source, ptxas)
                 except ToolError as error:
-                    without_tool[file.member, step.container, make.arch] = error
-    if without_tool and not units:
+                    without_tool[key] = error
+                    refusals[key] = _refusal(step, "no-ptxas", error.message)
+                except InputError as error:
+                    if make.act is not Act.RETARGET:
+                        raise
+                    refusals[key] = _refusal(step, "retarget-refused", error.message)
+    if without_tool and not units and not any(m.act is Act.RESTAMP for file in files for _, m in _makes(file)):
         raise next(iter(without_tool.values()))
     outcomes = compile_units(units, store=toolbox.store, jobs=toolbox.jobs, on_event=on_event)
     images: dict[MakeKey, NewImage] = {}
-    refusals: dict[MakeKey, Refusal] = {
-        key: _refusal(step, "no-ptxas", without_tool[key].message)
-        for file in files
-        for step, make in _makes(file)
-        if (key := (file.member, step.container, make.arch)) in without_tool
-    }
+    generations = Generations(toolbox.store, toolbox.ptxas, offline=toolbox.offline)
     for file in files:
         with ImageFile(file.path, file.member) as source:
             for step, make in _makes(file):
                 key = (file.member, step.container, make.arch)
                 if key in refusals:
                     continue
-                made = _image(file, step, make, source, outcomes, toolbox)
+                try:
+                    if make.act is Act.RESTAMP:
+                        made: NewImage | CompileFailure = restamped_image(make, source, generations)
+                    else:
+                        made = _image(file, step, make, source, outcomes, toolbox)
+                except RestampRefused as error:
+                    refusals[key] = _refusal(step, "restamp-refused", error.message)
+                    continue
                 if isinstance(made, NewImage):
                     images[key] = made
+                elif make.act is Act.RETARGET:
+                    refusals[key] = _refusal(step, "retarget-refused", f"for {make.arch} ptxas says: {made.text}")
                 else:
                     refusals[key] = _refusal(step, f"ptxas-{made.kind}", made.text)
     return MachineCode(images=images, refusals=refusals, work=_work(outcomes, time.monotonic() - started))
@@ -133,19 +149,26 @@ def _unit_key(file: WorkFile, offset: int, arch: str) -> str:
 
 
 def _units(file: WorkFile, make: Make, source: ImageFile, ptxas: _Ptxas) -> list[CompileUnit]:
-    return [
-        CompileUnit(
-            key=_unit_key(file, s.image.offset, make.arch),
-            ptx=source.plain(s.image),
-            options=s.image.options,
-            target=make.arch,
-            tool=ptxas.take(s.image.version, make.arch),
-            label=f"{file.member} container {s.container}",
-            relocatable=make.act is Act.LINK,
+    units = []
+    for s in make.sources:
+        if s.image.kind is not ImageKind.PTX:
+            continue
+        text, isa = source.plain(s.image), s.image.version
+        if make.act is Act.RETARGET:
+            isa = max(isa, first_isa(make.arch))
+            text = retargeted(text, f"sm_{s.image.arch}", make.arch, isa)
+        units.append(
+            CompileUnit(
+                key=_unit_key(file, s.image.offset, make.arch),
+                ptx=text,
+                options=s.image.options,
+                target=make.arch,
+                tool=ptxas.take(isa, make.arch),
+                label=f"{file.member} container {s.container}",
+                relocatable=make.act is Act.LINK,
+            )
         )
-        for s in make.sources
-        if s.image.kind is ImageKind.PTX
-    ]
+    return units
 
 
 def _image(
@@ -173,7 +196,12 @@ def _image(
     cached = all(unit.cached for unit in compiled)
     if make.act is not Act.LINK:
         return NewImage(
-            cubin=objects[0], tools=tuple(sorted(tools)), options=options, cpu_seconds=seconds, cached=cached
+            cubin=objects[0],
+            tools=tuple(sorted(tools)),
+            options=options,
+            cpu_seconds=seconds,
+            cached=cached,
+            remarks=_remarks(file, make, compiled),
         )
     nvlink = choose_nvlink(compiled[0].tool, offline=toolbox.offline)
     label = f"{file.member} container {step.container}"
@@ -188,7 +216,26 @@ def _image(
         options=options,
         cpu_seconds=seconds + linked.seconds,
         cached=cached and linked.cached,
+        remarks=_remarks(file, make, compiled),
     )
+
+
+def _remarks(file: WorkFile, make: Make, compiled: Sequence[CompiledUnit]) -> tuple[str, ...]:
+    """What is unusual or unproven about compiled code."""
+    remarks = []
+    if make.act is Act.RETARGET:
+        remarks.append(
+            f"PTX of {make.sources[0].image.arch} compiled with .target {make.arch}: NVIDIA's own compiler took it for "
+            "that target, not run on a GB10"
+        )
+    driver = min(promise.target.driver_cuda for promise in file.plan.promises)
+    newer = sorted({_name(unit.tool) for unit in compiled if unit.tool.version[:2] > driver})
+    if newer:
+        remarks.append(
+            f"made by {', '.join(newer)} for a driver of CUDA {driver[0]}.{driver[1]}: covered by NVIDIA's "
+            "compatibility of minor versions; that such a driver ignores the newer records of .nv.compat is unproven"
+        )
+    return tuple(remarks)
 
 
 def _name(tool: Tool) -> str:
