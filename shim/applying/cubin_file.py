@@ -112,6 +112,8 @@ class CubinFile:
         if self._place(section, section.size, table_align) != {one.offset: one.offset for one in self._behind(section)}:
             raise InputError("its sections do not lie where ptxas would put them")
         places = self._place(section, len(content), table_align)
+        if not {self._tables[0], self._tables[2]} <= places.keys():
+            raise InputError(f"a header table lies before {section.name}")
         return CubinFile(self._moved(section, content, places))
 
     def _behind(self, section: Section) -> list[Section]:

@@ -1,7 +1,7 @@
 """Does the compiler that made some machine code of 12.0a write the same for 12.1a? Asked before any of it is restamped.
 
 Every sample is compiled for sm_120a and, with `.target` edited, for sm_121a. The first, restamped, must be the second
-byte for byte, the whole file. Compiled samples are kept in the cache by the hash of the ptxas, so that each is asked once.
+byte for byte, the whole file. What is compiled is kept in the cache by the hash of the ptxas: each is asked once.
 """
 
 from __future__ import annotations
