@@ -136,6 +136,8 @@ def _note(section: Section, data: bytes, kind: int) -> int:
     if len(data) >= _NOTE:
         length, size, found = struct.unpack_from("<III", data)
         end = _NOTE + size + -size % 4
+        if section.name == _TKINFO and end + _NOTE < len(data) and data[end + 12 : end + _NOTE] == _VENDOR:
+            raise RestampRefused("its machine code was device-linked (-rdc=true or LTO): more than one tool is noted")
         if (length, found, end) == (len(_VENDOR), kind, len(data)) and data[12:_NOTE] == _VENDOR and size >= 8:
             return _NOTE
     raise RestampRefused(f"{section.name} is not the one note expected")
