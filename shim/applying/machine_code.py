@@ -233,7 +233,7 @@ def _remarks(file: WorkFile, make: Make, compiled: Sequence[CompiledUnit]) -> tu
     if newer:
         remarks.append(
             f"made by {', '.join(newer)} for a driver of CUDA {driver[0]}.{driver[1]}: covered by NVIDIA's "
-            "compatibility of minor versions; that such a driver ignores the newer records of .nv.compat is unproven"
+            "compatibility of minor versions; that such a driver takes all that it writes into .nv.compat is unproven"
         )
     return tuple(remarks)
 

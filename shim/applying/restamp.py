@@ -1,7 +1,7 @@
 """A cubin of 12.0a marked as one of 12.1a, field by field.
 
-Machine code for both is the same (docs/formats.md 8.1). What tells them apart stands in these places, which are all
-that differs between what ptxas writes for the two (measured, 12.9 to 13.5; docs/patching.md, "restamp"):
+Machine code for both is the same (docs/formats.md 8). What tells them apart stands in these places, which are all
+that differs between what ptxas writes for the two (measured, 12.9 to 13.5; docs/patching.md 1.2):
 
 | place | 12.0a | 12.1a |
 |---|---|---|

@@ -17,7 +17,7 @@ _TOKEN = re.compile(
     rb"""|(?<![\w$%.:@])\.(?P<name>version|target)(?![\w$%.:])""",
     re.DOTALL,
 )
-_BLANK = rb"(?:\s|//[^\n]*\n|/\*.*?\*/)*"
+_BLANK = rb"(?>\s|//[^\n]*\n|/\*.*?\*/)*+"  # atomic: hostile text must not make it try every split
 _NUMBER = re.compile(_BLANK + rb"(\d+)\.(\d+)", re.DOTALL)
 _WORD = re.compile(_BLANK + rb"([A-Za-z_]\w*)" + _BLANK, re.DOTALL)
 

@@ -2,7 +2,7 @@
 
 ptxas refuses PTX of 120a for 12.1 ("cannot be compiled to future architecture"), although 121a has every instruction
 that 120a has (docs/formats.md 8). With `.target sm_121a` in its text the same PTX compiles, to the machine code of 120a
-(docs/patching.md, "retarget").
+(docs/patching.md 1.1).
 """
 
 from __future__ import annotations

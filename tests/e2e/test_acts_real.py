@@ -89,7 +89,7 @@ def test_infllm_of_sglang_kernel(cache: Path, tmp_path: Path) -> None:
 def test_restamped_code_equals_what_the_same_wheel_ships_for_12_1a(tmp_path: Path) -> None:
     """sglang-kernel 0.4.10 holds both: 12 of 35 containers of its common_ops are, restamped, the shipped bytes.
 
-    In the others nvcc's front end wrote other PTX for compute_121a than for compute_120a (docs/patching.md, "restamp").
+    In the others nvcc's front end wrote other PTX for compute_121a than for compute_120a (docs/patching.md 1.2).
     """
     wheel = fetched("sglang-kernel==0.4.10", tmp_path / "in")
     path = member(wheel, "sm100/common_ops", tmp_path)

@@ -61,6 +61,7 @@ def test_only_the_two_directives_change(before: str, after: str) -> None:
         (".version 8.8\n.target sm_120a, sm_120a\n", "with .target sm_120a, sm_120a"),
         (".version eight\n.target sm_120a\n", ".version that is no number"),
         ("", "without .target"),
+        (f".version {'/**/' * 4000}x\n.target sm_120a\n", ".version that is no number"),  # in no time
     ],
 )
 def test_what_is_not_understood_is_refused(text: str, words: str) -> None:
