@@ -30,6 +30,7 @@ class NewImage:
         tools: programs and versions that made it. options: ptxas options replayed from the entry.
         cpu_seconds: time the programs took, when they ran; 0 from the cache.
         remarks: what is unusual or unproven about it, for the report and the provenance.
+        debug: made with `-g`, which its fatbin entry says too.
     """
 
     cubin: bytes
@@ -38,6 +39,7 @@ class NewImage:
     cpu_seconds: float
     cached: bool
     remarks: tuple[str, ...] = ()
+    debug: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ def new_entry(image: NewImage, arch: str) -> bytes:
         suffix=suffix,
         image=image.cubin,
         compressed=compressed if len(compressed) < len(image.cubin) else None,
+        debug=image.debug,
     )
 
 

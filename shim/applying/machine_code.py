@@ -202,6 +202,7 @@ def _image(
             cpu_seconds=seconds,
             cached=cached,
             remarks=_remarks(file, make, compiled),
+            debug="--device-debug" in options.split(),
         )
     nvlink = choose_nvlink(compiled[0].tool, offline=toolbox.offline)
     label = f"{file.member} container {step.container}"

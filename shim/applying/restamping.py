@@ -10,6 +10,8 @@ from shim.devicecode import read_cubin
 from shim.errors import InputError
 from shim.planning import Make
 
+_DEBUG = 0x2  # flag of a fatbin entry
+
 
 def restamped_image(make: Make, source: ImageFile, generations: Generations) -> NewImage:
     """The new image for a RESTAMP make.
@@ -36,6 +38,7 @@ def restamped_image(make: Make, source: ImageFile, generations: Generations) -> 
         options="",
         cpu_seconds=0.0,
         cached=False,
+        debug=bool(origin.image.flags & _DEBUG),
         remarks=(
             f"{OLD_NAME} machine code of CUDA {marked.generation[0]}.{marked.generation[1]} marked as {NEW_NAME}: "
             f"not an act that NVIDIA supports, not run on a GB10; {confirmed}",

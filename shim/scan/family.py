@@ -1,4 +1,4 @@
-"""Code for one architecture alone that `patch` can bring to another member of the same family (docs/patching.md 1.1, 1.2)."""
+"""Code for one architecture alone that `patch` brings to another of the family (docs/patching.md 1.1, 1.2)."""
 
 from __future__ import annotations
 

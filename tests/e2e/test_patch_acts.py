@@ -115,6 +115,36 @@ def test_restamp_only_when_asked(shim: Shim, machine_code: Path, tmp_path: Path)
     assert (tmp_path / "back" / wheel.name).read_bytes() == wheel.read_bytes()
 
 
+def test_debug_code_keeps_its_mark(shim: Shim, tmp_path: Path) -> None:
+    library = build_shared(tmp_path, {"k.cu": SOURCE}, archs=SASS_120A, ptx=(), extra=("-G",))
+    wheel = wheel_of(tmp_path / "in", library)
+    ran = shim("patch", wheel, "-o", tmp_path / "out", "--experimental-restamp")
+    assert ran.code == 0, ran.err
+    code, containers = live(unpacked(tmp_path / "out" / NAME, tmp_path))
+    assert {choose(container, "121a") for container in containers} == {Choice.SASS}
+    flags = {str(image.arch): image.flags & 0x2 for c in code.containers for image in c.images}
+    assert flags == {"121a": 0x2, "120a": 0x2, "90": 0x2}
+
+
+def test_relocatable_code_is_left_alone(shim: Shim, tmp_path: Path) -> None:
+    library = build_shared(tmp_path, {"k.cu": SOURCE}, archs=SASS_120A, ptx=(), rdc=True)
+    wheel = wheel_of(tmp_path / "in", library)
+    ran = shim("patch", wheel, "-o", tmp_path / "out", "--experimental-restamp")
+    assert ran.code == 5
+    assert "relocatable" in ran.err
+
+
+def test_two_targets_get_one_image_each(shim: Shim, texts: Path, tmp_path: Path) -> None:
+    wheel = wheel_of(tmp_path / "in", texts)
+    ran = shim("patch", wheel, "-o", tmp_path / "out", "--target", "12.0", "--target", "12.1", "--format", "json")
+    assert ran.code == 0, ran.err
+    result = json.loads(ran.out)
+    makes = [make for step in result["plan"][0]["steps"] for make in step["makes"]]
+    assert {(make["act"], make["arch"]) for make in makes} == {("compile", "sm_120a"), ("retarget", "sm_121a")}
+    containers = live(unpacked(Path(result["path"]), tmp_path))[1]
+    assert {choose(c, arch) for c in containers for arch in ("120a", "121a")} == {Choice.SASS}
+
+
 def test_restamp_without_a_compiler_of_that_release_is_refused(shim: Shim, machine_code: Path, tmp_path: Path) -> None:
     """`--ptxas` names one that does not stand for the release: nothing is taken on trust."""
     wheel = wheel_of(tmp_path / "in", machine_code)

@@ -65,6 +65,13 @@ def test_without_a_compiler_it_is_refused_and_asked_once(tmp_path, monkeypatch) 
     assert asked == [(13, 9)]
 
 
+def test_offline_a_release_that_is_not_here_is_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SHIM_OFFLINE", "1")
+    monkeypatch.setenv("SHIM_CACHE_DIR", str(tmp_path))
+    with pytest.raises(RestampRefused, match=r"CUDA 12\.9 made its machine code, and that cannot be asked: .*OFFLINE"):
+        Generations(None).confirm((12, 9))
+
+
 @pytest.mark.parametrize(
     ("release", "words"),
     [

@@ -170,3 +170,31 @@ def test_retarget_states_that_members_need_it(tmp_path: Path, archs: list[str], 
     else:
         with pytest.raises(RecipeError, match=r"no longer fits: no container of 'demo/\*\.so' has PTX for another"):
             patch(wheel, RETARGET, "--dry-run")
+
+
+REFUSES = (
+    WHEEL[: WHEEL.index("[[anchor]]")]
+    + """\
+[[anchor]]
+path = "demo/__init__.py"
+
+[[action]]
+do = "refuse"
+reason = "its code is for 12.0 alone"
+advice = "take another"
+
+"""
+    + WHEEL[WHEEL.index("[test]") :]
+)
+
+
+def test_restamping_goes_on_where_a_recipe_sees_nothing_to_do(tmp_path: Path) -> None:
+    source = {"k.cu": "__global__ void k(float* x) { *x += 1; }\nvoid f() { k<<<1, 1>>>(nullptr); }\n"}
+    library = build_shared(tmp_path, source, archs=[("compute_120a", "sm_120a")], ptx=())
+    files = {"demo/__init__.py": "", "demo/lib.so": library.read_bytes()}
+    wheel = make_wheel(tmp_path, files, version="1.5", tag="py3-none-linux_x86_64")
+    with pytest.raises(PlanError, match=r"its code is for 12\.0 alone"):
+        patch(wheel, REFUSES)
+    said = patch(wheel, REFUSES, "--experimental-restamp")
+    assert "recipe demo-gate [refuses]" in said
+    assert "none -> native" in said
