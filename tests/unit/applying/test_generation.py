@@ -6,7 +6,7 @@ import pytest
 
 from shim.applying.generation import Generations, confirm_with
 from shim.applying.restamp import RestampRefused
-from shim.toolchain import Tool, ask_version
+from shim.toolchain import Survey, Tool, ask_version
 from tests.builders.fake_tools import fake_ptxas, program
 from tests.builders.kernels import tool
 
@@ -68,6 +68,7 @@ def test_without_a_compiler_it_is_refused_and_asked_once(tmp_path, monkeypatch) 
 def test_offline_a_release_that_is_not_here_is_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("SHIM_OFFLINE", "1")
     monkeypatch.setenv("SHIM_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("shim.toolchain.generation.survey", lambda _: Survey(tools=(), broken=()))
     with pytest.raises(RestampRefused, match=r"CUDA 12\.9 made its machine code, and that cannot be asked: .*OFFLINE"):
         Generations(None).confirm((12, 9))
 
