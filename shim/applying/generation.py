@@ -14,7 +14,7 @@ from shim.applying.failure import CompileFailure
 from shim.applying.restamp import NEW_NAME, OLD_NAME, RestampRefused, restamp
 from shim.applying.restamp_samples import Sample, samples
 from shim.applying.retarget import retargeted
-from shim.applying.units import CompileUnit
+from shim.applying.units import CompiledUnit, CompileUnit
 from shim.errors import ToolError
 from shim.planning.retarget import first_isa
 from shim.store import ContentStore
@@ -101,6 +101,7 @@ def _unit(sample: Sample, ptx: bytes, target: str, tool: Tool) -> CompileUnit:
 
 
 def _cubin(outcome: Outcome, tool: Tool) -> bytes:
-    if isinstance(outcome, CompileFailure):
-        raise RestampRefused(f"{tool} does not compile {outcome.label}: {outcome.text}")
-    return outcome.cubin
+    if isinstance(outcome, CompiledUnit):
+        return outcome.cubin
+    why = f"{outcome.label}: {outcome.text}" if isinstance(outcome, CompileFailure) else "a sample in time"
+    raise RestampRefused(f"{tool} does not compile {why}")

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from shim.applying.generation import Generations
 from shim.applying.images import ImageFile
 from shim.applying.inject import NewImage
 from shim.applying.restamp import NEW_NAME, OLD_NAME, RestampRefused, restamp
-from shim.devicecode import read_cubin
+from shim.applying.workfile import WorkFile
+from shim.devicecode import GpuImage, read_cubin
 from shim.errors import InputError
 from shim.planning import Make
 
 _DEBUG = 0x2  # flag of a fatbin entry
 
 
-def restamped_image(make: Make, source: ImageFile, generations: Generations) -> NewImage:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestampedCubin:
+    """Machine code marked anew each time it is read, so that a large plan is not held in memory."""
+
+    path: Path
+    member: str
+    image: GpuImage
+
+    def read(self) -> bytes:
+        """Raises InputError, RestampRefused."""
+        with ImageFile(self.path, self.member) as file:
+            return restamp(file.plain(self.image)).image
+
+
+def restamped_image(file: WorkFile, make: Make, generations: Generations) -> NewImage:
     """The new image for a RESTAMP make.
 
     Raises:
@@ -21,19 +39,18 @@ def restamped_image(make: Make, source: ImageFile, generations: Generations) -> 
     """
     (origin,) = make.sources
     try:
-        old = source.plain(origin.image)
+        with ImageFile(file.path, file.member) as source:
+            old = source.plain(origin.image)
         marked = restamp(old)
         before, after = read_cubin(old), read_cubin(marked.image)
     except InputError as error:
         raise RestampRefused(error.message, hint=error.hint) from error
-    if (before.kernels, before.objects) != (
-        after.kernels,
-        after.objects,
-    ) or f"sm_{after.sm}{after.feature}" != NEW_NAME:
+    same = (before.kernels, before.objects) == (after.kernels, after.objects)
+    if not same or f"sm_{after.sm}{after.feature}" != NEW_NAME:
         raise RestampRefused("the marked machine code does not read back as the same kernels for the new architecture")
     confirmed = generations.confirm(marked.generation)
     return NewImage(
-        cubin=marked.image,
+        code=RestampedCubin(path=file.path, member=file.member, image=origin.image),
         tools=(),
         options="",
         cpu_seconds=0.0,
