@@ -151,7 +151,12 @@ class Plan:
 
     @property
     def refused_by(self) -> Match | None:
-        """The recipe that says that nothing honest can be done to the whole package."""
+        """The recipe that says that nothing can be done to the whole package.
+
+        Not where the user asked for restamping and something is restamped: that answers "no code for the target".
+        """
+        if any(make.act is Act.RESTAMP for library in self.libraries for step in library.steps for make in step.makes):
+            return None
         return next((match for match in self.recipes if match.state is State.REFUSES), None)
 
     @property

@@ -94,6 +94,7 @@ def result_lines(result: PatchResult) -> list[str]:
             f"  {library.member}: {library.before} -> {library.after}, {plural(library.images, 'new image')} with "
             f"{plural(library.kernels, 'kernel')}, {size_text(library.added_bytes)} larger{loads}"
         )
+        lines += [f"    {remark}" for remark in library.remarks]
     if any(library.strip_unsafe for library in result.libraries):
         lines.append("  do not run strip or objcopy on these: the program header table of some was moved")
     if result.work.units:
@@ -164,6 +165,7 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
                 "added_bytes": library.added_bytes,
                 "strip_unsafe": library.strip_unsafe,
                 "load": library.load,
+                "remarks": list(library.remarks),
             }
             for library in result.libraries
         ],
