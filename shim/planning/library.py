@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from shim.arch import Arch, ComputeCapability, Grade, Target, select
 from shim.devicecode.model import Container, ContainerRole, DeviceCode, GpuImage, ImageKind
 from shim.model import Fit
-from shim.planning.layout import LayoutChoice, choose_layout
+from shim.planning.layout import Layout, LayoutChoice, choose_layout
 from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Promise, Refusal, Source
 from shim.planning.wanted import Wanted
 from shim.scan.containers import Decision, decide, image_name, traits
@@ -103,6 +103,8 @@ def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYT
 
 def layout_of(code: DeviceCode, steps: Sequence[ContainerPlan], wanted: Wanted) -> LayoutChoice:
     """The layout as far as it can be told from the sizes of what there is."""
+    if code.format == "fatbin":
+        return LayoutChoice(layout=Layout.REPACK, why="a .fatbin file is written anew from front to back")
     changed = {step.container for step in steps}
     section = [container for container in code.containers if container.section == SECTION]
     dead = sum(container.size for container in section if container.index in changed)
@@ -150,13 +152,6 @@ def _plan_container(
     image = best_ptx(container.images, target)
     if image is None:
         return _no_ptx(container, decision)
-    if container.role is ContainerRole.FILE:
-        return _refuse(
-            container,
-            "fatbin-file",
-            "is a stand-alone .fatbin file, which this version does not rewrite",
-            "make it anew with fatbinary and an image for the target, or patch the library that embeds it",
-        )
     return Make(
         act=Act.COMPILE,
         sources=(Source(container=container.index, image=image),),

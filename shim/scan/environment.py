@@ -20,7 +20,7 @@ from shim.scan.options import ScanOptions
 from shim.scan.sources import is_candidate
 from shim.store.folder import cache_root, private_folder
 
-RULES: Final = 2
+RULES: Final = 3
 """Goes up when the same files would get another report."""
 
 
