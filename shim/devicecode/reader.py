@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, overload
 
 from shim import _core
 from shim.arch import Arch, ComputeCapability
+from shim.devicecode.cubin_file import KEPT_CUBIN, with_facts
 from shim.devicecode.model import (
     ByteRange,
     Compression,
@@ -25,7 +26,6 @@ from shim.devicecode.model import (
     LooseImage,
     Wrapper,
 )
-from shim.devicecode.cubin_file import KEPT_CUBIN, with_facts
 from shim.devicecode.payload import small_image_has_code
 from shim.errors import InputError
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from shim.arch import Arch, ComputeCapability, Grade, Target, select
 from shim.devicecode.model import Container, ContainerRole, DeviceCode, GpuImage, ImageKind
 from shim.model import Fit
+from shim.planning.forms import EMBEDDED, embedded_notes, refuse_embedded, refuse_loose, refuse_relocatable_file
 from shim.planning.layout import Layout, LayoutChoice, choose_layout
 from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Promise, Refusal, Source
 from shim.planning.wanted import Wanted
@@ -68,7 +69,10 @@ def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYT
     judged = {target: decide(code, target) for target in wanted.targets}
     for target, decisions in judged.items():
         for decision in decisions:
-            if not decision.counted or decision.loose or decision.fit not in _WANTS_CODE:
+            if not decision.counted or decision.fit not in _WANTS_CODE:
+                continue
+            if decision.loose:
+                refusals[refuse_loose(decision)] = None
                 continue
             for index in decision.group.indices:
                 if not selection.takes(index):
@@ -98,6 +102,7 @@ def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYT
         ptx_bytes=sum(
             s.image.size for step in steps for m in step.makes for s in m.sources if s.image.kind is ImageKind.PTX
         ),
+        notes=() if any(refusal.code in EMBEDDED for refusal in refusals) else embedded_notes(code),
     )
 
 
@@ -134,12 +139,7 @@ def _plan_container(
     wanted: Wanted,
 ) -> Make | Refusal:
     if container.role is ContainerRole.EMBEDDED:
-        return _refuse(
-            container,
-            "embedded-container",
-            "stands in plain data without a wrapper; the library hands it to the driver by itself",
-            "nothing to do: such a container can only be changed where it is, and a new image does not fit there",
-        )
+        return refuse_embedded(container, decision)
     if code.elf_type == "rel" or code.format == "ar":
         return _refuse(
             container,
@@ -152,6 +152,8 @@ def _plan_container(
     image = best_ptx(container.images, target)
     if image is None:
         return _no_ptx(container, decision)
+    if container.role is ContainerRole.FILE and image.relocatable:
+        return refuse_relocatable_file(container)
     return Make(
         act=Act.COMPILE,
         sources=(Source(container=container.index, image=image),),

@@ -100,6 +100,7 @@ class LibraryPlan:
         layout: how the file will be written, as far as it can be told before anything is compiled.
         skipped: containers left out by `--only`.
         ptx_bytes: PTX text to compile, for the estimate of the cost.
+        notes: what is in the file and stays as it is, without being needed otherwise on any target.
     """
 
     member: str
@@ -109,6 +110,7 @@ class LibraryPlan:
     layout: LayoutChoice
     skipped: int = 0
     ptx_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def before(self) -> Grade:
@@ -127,6 +129,7 @@ class Plan:
 
     Attributes:
         recipes: those for this package and version, with what becomes of each. edits: of files, in order.
+        notes: what patching does not change and the user should know, such as variables to set.
     """
 
     wanted: Wanted
@@ -134,6 +137,7 @@ class Plan:
     libraries: tuple[LibraryPlan, ...]
     recipes: tuple[Match, ...] = ()
     edits: tuple[FileEdit, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def target(self) -> Target:

@@ -8,6 +8,7 @@ from shim.model import Fit, LibraryReport, LooseCount
 from shim.scan.verdict import short_names
 from shim.scan.words import size_text
 
+_FILES = ("cubin", "ptx", "ltoir")
 _WORDS = {Fit.UNPROVEN: "same-major, unproven", Fit.OTHER_ARCH: "for other GPUs", Fit.NO_CODE: "empty"}
 
 
@@ -17,12 +18,12 @@ def fit_words(fit: Fit) -> str:
 
 
 def loose_lines(libraries: Sequence[LibraryReport]) -> list[str]:
-    """One line an architecture and fit, for every set of loose images that has more than one of them."""
+    """One line an architecture and fit, for every set of GPU code files with more than one of them."""
     lines = []
     names = short_names(libraries)
     for library in libraries:
-        if len(library.loose) < 2:
-            continue  # the table says it all
+        if len(library.loose) < 2 or library.format not in _FILES:
+            continue  # the table says it all; bare images in a library's data are its own affair
         lines.append(f"{names[library.member]}, image by image:")
         places = [max(len(cell) for cell in column) for column in zip(*map(_cells, library.loose), strict=True)]
         for one in library.loose:
