@@ -26,6 +26,7 @@ PROGRAMS: Final = "triton/backends/nvidia/bin"
 
 _VERSION: Final = re.compile(rb"release \d+\.\d+, V(\d+)\.(\d+)\.(\d+)")
 _LONGEST: Final = 64
+_ANY_MINOR: Final = 99  # in the table of `shim.toolchain.triton`
 _FIRST_CUDA: Final = {100: (12, 7), 101: (12, 7), 103: (12, 9), 110: (13, 0), 120: (12, 8), 121: (12, 9)}
 """First ptxas with each architecture: PTX ISA manual, release history of `.target`; 120 and 121 measured."""
 
@@ -129,27 +130,40 @@ def _bundled_note(
         )
     if bundled.takes is None:
         return TritonNote(code="triton-ptxas-fits", text=f"{what}: whether it takes {arch} is not known")
-    own = environ.get(rule.variable)
-    hint = f"{rule.variable}={own} is set here and replaces it" if own else _advice(rule, arch)
     text = f"{what}, which does not take {arch}: every compilation on the device fails"
-    return TritonNote(code="triton-ptxas-too-old", text=text, evidence=bundled.how, hint=hint)
+    own = environ.get(rule.variable)
+    if own is not None:
+        other = ask_bundled(Path(own), device)
+        if other is not None and other.takes and _in_range(other.version, rule):
+            text = f"{what}, which does not take {arch}; {rule.variable}={own}, which is set, does"
+            return TritonNote(code="triton-ptxas-fits", text=text, evidence=bundled.how)
+        text += f", and {rule.variable}={own}, which is set, does not help"
+    return TritonNote(code="triton-ptxas-too-old", text=text, evidence=bundled.how, hint=_advice(rule, arch))
+
+
+def _in_range(version: str, rule: Rule) -> bool:
+    return tuple(int(part) for part in version.split("."))[:2] <= rule.newest
 
 
 def _advice(rule: Rule, arch: str) -> str:
     """The variable, the ptxas that works with it, and the command that sets both."""
     first = _FIRST_CUDA.get(int(arch.removeprefix("sm_").rstrip("a")), (12, 9))
-    pins = sorted(pin.version for pin in own_pins() if first <= pin.version[:2] <= rule.newest)
-    named = next((pin for pin in own_pins() if pins and pin.version == pins[0]), None)
-    source = f", such as that of {named.requirement}" if named else ""
-    limit = "" if rule.newest[1] == 99 and rule.newest[0] > 12 else f" to {_most(rule)}"
+    fitting = sorted(
+        (pin for pin in own_pins() if first <= pin.version[:2] <= rule.newest), key=lambda pin: pin.version
+    )
+    source = f" (such as that of {fitting[0].requirement})" if fitting else ""
     return (
-        f"set {rule.variable} to a ptxas of CUDA {first[0]}.{first[1]}{limit}{source}; `shim exec -- COMMAND` does so "
+        f"set {rule.variable} to a ptxas of CUDA {_span(first, rule.newest)}{source}; `shim exec -- COMMAND` does so "
         "for one command. The bundled file is left as it is"
     )
 
 
-def _most(rule: Rule) -> str:
-    return f"{rule.newest[0]}.{rule.newest[1]}" if rule.newest[1] != 99 else f"{rule.newest[0]}.x"
+def _span(first: tuple[int, int], newest: tuple[int, int]) -> str:
+    """ "12.9 (13 does not work)", "12.9 to 13.0", "12.9 or newer"."""
+    start = f"{first[0]}.{first[1]}"
+    if newest[0] == first[0]:
+        return f"{start} ({first[0] + 1} does not work)"
+    return f"{start} or newer" if newest[1] == _ANY_MINOR else f"{start} to {newest[0]}.{newest[1]}"
 
 
 def _rule(version: str) -> Rule | None:
