@@ -79,16 +79,24 @@ def ask_bundled(path: Path, device: ComputeCapability) -> BundledPtxas | None:
 
 def read_bundled(program: str, chunks: Iterable[bytes], device: ComputeCapability) -> BundledPtxas:
     """Judge a ptxas by the version text in it, without running it."""
-    tail = b""
+    number = _number(chunks)
+    if number is None:
+        return BundledPtxas(program=program, version="of unknown version", takes=None, how="unknown")
+    first = _FIRST_CUDA.get(device.sm)
+    takes = None if first is None else number[:2] >= first
+    return BundledPtxas(program=program, version=".".join(map(str, number)), takes=takes, how="by version")
+
+
+def _number(chunks: Iterable[bytes]) -> tuple[int, ...] | None:
+    """The version text of a program that comes in pieces."""
+    window = b""
     for chunk in chunks:
-        window = tail + bytes(chunk)
-        if found := _VERSION.search(window):
-            number = tuple(int(part) for part in found.groups())
-            first = _FIRST_CUDA.get(device.sm)
-            takes = None if first is None else number[:2] >= first
-            return BundledPtxas(program=program, version=".".join(map(str, number)), takes=takes, how="by version")
-        tail = window[-_LONGEST:]
-    return BundledPtxas(program=program, version="of unknown version", takes=None, how="unknown")
+        window = window[-_LONGEST:] + bytes(chunk)
+        found = _VERSION.search(window)
+        if found and found.end() < len(window):  # else its last digits may come with the next piece
+            return tuple(int(part) for part in found.groups())
+    found = _VERSION.search(window)
+    return tuple(int(part) for part in found.groups()) if found else None
 
 
 def triton_notes(
