@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from shim.applying.events import Watcher
 from shim.applying.machine_code import Toolbox, make_machine_code
@@ -14,6 +15,11 @@ from shim.planning import Wanted
 from shim.warming.model import WarmResult
 from shim.warming.own_jit import own_jit
 from shim.warming.subject import Subject
+
+_NOTHING_TO_COMPILE: Final = frozenset(
+    {"nvidia-licensed", "machine-code-only", "unproven-without-ptx", "cubin-file", "ptx-file", "embedded-image"}
+)
+"""Refusals of `patch` that are about no PTX, or are told otherwise."""
 
 
 def warm_store(subject: Subject, wanted: Wanted, toolbox: Toolbox, watcher: Watcher) -> WarmResult:
@@ -44,7 +50,7 @@ def warm_store(subject: Subject, wanted: Wanted, toolbox: Toolbox, watcher: Watc
     return replace(
         result,
         work=Work() if made is None else made.work,
-        refusals=tuple((m, r) for m, r in refused if r.code != "nvidia-licensed"),
+        refusals=tuple((m, r) for m, r in refused if r.code not in _NOTHING_TO_COMPILE),
         licensed=licensed,
     )
 
