@@ -53,7 +53,7 @@ def refuse_loose(decision: Decision) -> Refusal:
     count = decision.count
     if decision.fit is Fit.UNPROVEN:
         where = "" if decision.role is ContainerRole.FILE else f" in plain data ({image_section(decision)})"
-        return _loose(
+        return _refuse(
             decision,
             "unproven-without-ptx",
             f"{plural(count, 'bare image')} of {name}{where}, built by CUDA 12.8 or 12.9; {_UNPROVEN}",
@@ -61,16 +61,16 @@ def refuse_loose(decision: Decision) -> Refusal:
         )
     if decision.role is not ContainerRole.FILE:
         what = f"{name}, {plural(count, 'bare image')} in plain data ({image_section(decision)})"
-        return _loose(decision, "embedded-image", f"{what}: the library picks among them by itself", "nothing to do")
+        return _refuse(decision, "embedded-image", f"{what}: the library picks among them by itself", "nothing to do")
     files = f"{plural(count, 'file')} of {name}"
     if image.kind is ImageKind.PTX:
-        return _loose(
+        return _refuse(
             decision,
             "ptx-file",
             f"{files}: text that a program reads, or hands to the driver, under this name",
             "the driver keeps what it has compiled: `shim warm --device` on the device does it beforehand",
         )
-    return _loose(
+    return _refuse(
         decision,
         "cubin-file",
         f"{files}: machine code of other devices, and no PTX",
@@ -83,7 +83,7 @@ def image_section(decision: Decision) -> str:
     return decision.group.exemplar.section or "no section"
 
 
-def _loose(decision: Decision, code: str, reason: str, advice: str) -> Refusal:
+def _refuse(decision: Decision, code: str, reason: str, advice: str) -> Refusal:
     exemplar = decision.group.exemplar
     return Refusal(code=code, container=None, offset=exemplar.offset, reason=reason, advice=advice)
 
