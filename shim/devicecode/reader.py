@@ -199,11 +199,18 @@ def read_path(path: Path, *, member: str = "") -> DeviceCode:
         raise _input_error(error, name) from error
     size = path.stat().st_size
     code = _device_code(report, name, size)
-    return _cubin_file(code, path.read_bytes()) if code.format == "cubin" and size <= KEPT_CUBIN else code
+    return _cubin_file(code, path.read_bytes()) if _is_kept(path.name, size) else code
+
+
+def _is_kept(name: str, size: int) -> bool:
+    """Whether a file is read as a whole, beside the search: by its name, as a stream must be judged beforehand."""
+    return name.endswith(".cubin") and size <= KEPT_CUBIN
 
 
 def _cubin_file(code: DeviceCode, data: bytes) -> DeviceCode:
     """What the whole of a .cubin file tells beside what the search saw."""
+    if code.format != "cubin":
+        return code
     return replace(code, loose=tuple(with_facts(image, data) for image in code.loose))
 
 
@@ -214,7 +221,7 @@ class StreamReader:
         self._member = member
         self._size = size
         self._scan = _core.Scan(size, _plain(member))
-        self._kept = bytearray() if member.endswith(".cubin") and size <= KEPT_CUBIN else None
+        self._kept = bytearray() if _is_kept(member, size) else None
 
     def feed(self, chunk: Buffer) -> None:
         """Take the next bytes. Raises InputError."""
