@@ -186,28 +186,6 @@ def start_compile(store: ContentStore, tool: Path, count: int, temporary: Path) 
     )
 
 
-def test_after_a_kill_only_the_missing_are_compiled(tmp_path, store):
-    log = tmp_path / "log"
-    tool = fake(tmp_path, f"echo x >> {log}; sleep 0.1\n{WRITES_A_CUBIN}")
-    elsewhere = tmp_path / "of the killed"
-    elsewhere.mkdir()
-    killed = start_compile(store, tool.path, 20, elsewhere)
-    while len(list(store.entries())) < 5:
-        assert killed.poll() is None, killed.communicate()
-        time.sleep(0.01)
-    killed.kill()
-    killed.communicate()
-    time.sleep(0.5)  # its last tools end by themselves; their output is in memory that nobody holds
-    kept = len(list(store.entries()))
-    assert 5 <= kept < 20
-    log.write_text("")
-    again = start_compile(store, tool.path, 20, elsewhere)
-    out, said = again.communicate(timeout=60)
-    assert again.returncode == 0, said
-    assert int(out) == kept
-    assert log.read_text().count("x") == 20 - kept
-
-
 def test_two_processes_fill_one_cache_at_once(tmp_path, store, temporary):
     tool = kernels.tool("ptxas")
     rivals = [start_compile(store, tool.path, 30, temporary) for _ in range(2)]
