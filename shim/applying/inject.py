@@ -10,6 +10,7 @@ from pathlib import Path
 import zstandard
 
 from shim import _core
+from shim.applying.fatbin_file import write_fatbin
 from shim.applying.images import ImageFile
 from shim.applying.rewrite import Edit, Rewritten, rewrite
 from shim.applying.shelf import Cubin
@@ -165,7 +166,11 @@ def inject(
             container = code.containers[step.container]
             made = {make.arch: images[step.container, make.arch] for make in step.makes}
             drafts.append(draft_container(step, container, code, file, made, wanted))
-    written = _write(source, dest, [draft.edit for draft in drafts], plan.layout.layout, code.member, wanted)
+    edits = [draft.edit for draft in drafts]
+    if code.format == "fatbin":
+        written = write_fatbin(code, source, dest, edits)
+    else:
+        written = _write(source, dest, edits, plan.layout.layout, code.member, wanted)
     return PatchedFile(
         member=code.member,
         path=dest,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from shim.arch import Arch, ComputeCapability, Grade, Target, cuda_reading_isa, select
 from shim.devicecode.model import Container, ContainerRole, DeviceCode, GpuImage, ImageKind
 from shim.model import Fit
-from shim.planning.layout import LayoutChoice, choose_layout
+from shim.planning.forms import EMBEDDED, embedded_notes, refuse_embedded, refuse_loose, refuse_relocatable_file
+from shim.planning.layout import Layout, LayoutChoice, choose_layout
 from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Promise, Refusal, Source
 from shim.planning.restamp import restampable_sass
 from shim.planning.retarget import retargetable_ptx
@@ -70,7 +71,10 @@ def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYT
     judged = {target: decide(code, target) for target in wanted.targets}
     for target, decisions in judged.items():
         for decision in decisions:
-            if not decision.counted or decision.loose or decision.fit not in _WANTS_CODE:
+            if not decision.counted or decision.fit not in _WANTS_CODE:
+                continue
+            if decision.loose:
+                refusals[refuse_loose(decision)] = None
                 continue
             for index in decision.group.indices:
                 if not selection.takes(index):
@@ -100,11 +104,14 @@ def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYT
         ptx_bytes=sum(
             s.image.size for step in steps for m in step.makes for s in m.sources if s.image.kind is ImageKind.PTX
         ),
+        notes=() if any(refusal.code in EMBEDDED for refusal in refusals) else embedded_notes(code),
     )
 
 
 def layout_of(code: DeviceCode, steps: Sequence[ContainerPlan], wanted: Wanted) -> LayoutChoice:
     """The layout as far as it can be told from the sizes of what there is."""
+    if code.format == "fatbin":
+        return LayoutChoice(layout=Layout.REPACK, why="a .fatbin file is written anew from front to back")
     changed = {step.container for step in steps}
     section = [container for container in code.containers if container.section == SECTION]
     dead = sum(container.size for container in section if container.index in changed)
@@ -134,12 +141,7 @@ def _plan_container(
     wanted: Wanted,
 ) -> Make | Refusal:
     if container.role is ContainerRole.EMBEDDED:
-        return _refuse(
-            container,
-            "embedded-container",
-            "stands in plain data without a wrapper; the library hands it to the driver by itself",
-            "nothing to do: such a container can only be changed where it is, and a new image does not fit there",
-        )
+        return refuse_embedded(container, decision)
     if code.elf_type == "rel" or code.format == "ar":
         return _refuse(
             container,
@@ -152,6 +154,8 @@ def _plan_container(
     make = _make(container, decision, target, wanted)
     if make is None:
         return _no_ptx(container, decision, target)
+    if container.role is ContainerRole.FILE and any(source.image.relocatable for source in make.sources):
+        return refuse_relocatable_file(container)
     if (needs := _other_major(make, target)) is not None:
         return _refuse(
             container,
@@ -159,13 +163,6 @@ def _plan_container(
             f"its PTX is of CUDA {needs}; what a compiler of CUDA {needs} makes does not load on a driver of CUDA "
             f"{target.driver_cuda[0]}",
             "update the driver, or take a build for its CUDA major",
-        )
-    if container.role is ContainerRole.FILE:
-        return _refuse(
-            container,
-            "fatbin-file",
-            "is a stand-alone .fatbin file, which this version does not rewrite",
-            "make it anew with fatbinary and an image for the target, or patch the library that embeds it",
         )
     return make
 

@@ -105,6 +105,7 @@ class LibraryPlan:
         layout: how the file will be written, as far as it can be told before anything is compiled.
         skipped: containers left out by `--only`.
         ptx_bytes: PTX text to compile, for the estimate of the cost.
+        notes: what is in the file and stays as it is, without being needed otherwise on any target.
     """
 
     member: str
@@ -114,6 +115,7 @@ class LibraryPlan:
     layout: LayoutChoice
     skipped: int = 0
     ptx_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def before(self) -> Grade:
@@ -132,6 +134,7 @@ class Plan:
 
     Attributes:
         recipes: those for this package and version, with what becomes of each. edits: of files, in order.
+        notes: what patching does not change and the user should know, such as variables to set.
     """
 
     wanted: Wanted
@@ -139,6 +142,7 @@ class Plan:
     libraries: tuple[LibraryPlan, ...]
     recipes: tuple[Match, ...] = ()
     edits: tuple[FileEdit, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def target(self) -> Target:

@@ -21,7 +21,7 @@ def outlook(decisions: Sequence[Decision], target: Target) -> PatchOutlook:
     counted = [decision for decision in decisions if decision.counted]
     parts: list[str] = []
     action = "nothing"
-    compiled = [d for d in counted if d.fit in _COMPILED and d.role in _REACHABLE]
+    compiled = [d for d in counted if d.fit in _COMPILED and d.role in _REACHABLE and not d.loose]
     if compiled:
         action = "compile"
         parts.append(f"compile {_volume(compiled)} to sm_{target.device.sm}")
@@ -54,7 +54,12 @@ def _refusals(
         refusals.append(f"{_count(links)} linked containers: which relocatable code belongs to which is unknown")
     hidden = [d for d in counted if d.fit in _COMPILED and d.role is ContainerRole.EMBEDDED]
     if hidden:
-        refusals.append(f"{plural(_count(hidden), 'container')} loaded by the library itself: left alone")
+        refusals.append(
+            f"{plural(_count(hidden), 'container')} in plain data, loaded by the library itself: left alone"
+        )
+    texts = [d for d in counted if d.fit in _COMPILED and d.loose and d.role is ContainerRole.FILE]
+    if texts:
+        refusals.append(f"{plural(_count(texts), '.ptx file')}: text that others read, left alone")
     if lost:
         marked = all(d.role in _REACHABLE and any(is_restampable(i, target) for i in d.images) for d in lost)
         other = ", or try --experimental-restamp" if marked else ""

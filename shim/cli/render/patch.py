@@ -26,16 +26,24 @@ def plan_lines(plan: Plan) -> list[str]:
     """The plan for people: steps, reason, expected cost."""
     device = ", ".join(str(target.device) for target in plan.wanted.targets)
     if not plan.steps and not plan.refusals and not plan.recipes:
-        return [f"{plan.subject}: nothing to do for {device}: no container lacks machine code that it should have"]
+        first = f"{plan.subject}: nothing to do for {device}: no container lacks machine code that it should have"
+        return [first, *note_lines(plan)]
     lines = [f"{plan.subject}: plan for {device} (driver of CUDA {'.'.join(map(str, plan.target.driver_cuda))})"]
     for library in plan.libraries:
         lines += _library_lines(library)
     lines += recipe_lines(plan)
+    lines += note_lines(plan)
     total = sum(library.ptx_bytes for library in plan.libraries)
     if total:
         cost = span_text(total / FAST, total / SLOW)
         lines.append(f"  expected: {size_text(total)} of PTX, {cost} of CPU time unless cached")
     return lines
+
+
+def note_lines(plan: Plan) -> list[str]:
+    """What is there and stays, and what the user should know beside the files."""
+    lines = [f"  {library.member}: {note}" for library in plan.libraries for note in library.notes]
+    return lines + [f"  {note}" for note in plan.notes]
 
 
 def recipe_lines(plan: Plan) -> list[str]:
@@ -147,9 +155,11 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
                     for step in library.steps
                 ],
                 "left_out_by_only": library.skipped,
+                "notes": list(library.notes),
             }
             for library in result.plan.libraries
         ],
+        "notes": list(result.plan.notes),
         "recipes": [
             {"id": found.recipe.id, "state": found.state.value, "why": found.why} for found in result.plan.recipes
         ],
