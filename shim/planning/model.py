@@ -92,6 +92,21 @@ class Promise:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reduction:
+    """What steps leave out of a file, and what they compress.
+
+    Attributes:
+        dropped: (image, how many), such as ("sm_90a", 12). dropped_bytes: what they take in the file.
+        packed: old images to compress. packable_bytes: what they take now.
+    """
+
+    dropped: tuple[tuple[str, int], ...] = ()
+    dropped_bytes: int = 0
+    packed: int = 0
+    packable_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryPlan:
     """Steps for one file.
 
@@ -100,6 +115,7 @@ class LibraryPlan:
         layout: how the file will be written, as far as it can be told before anything is compiled.
         skipped: containers left out by `--only`.
         ptx_bytes: PTX text to compile, for the estimate of the cost.
+        reduction: what the drops and packs of the steps come to.
     """
 
     member: str
@@ -109,6 +125,7 @@ class LibraryPlan:
     layout: LayoutChoice
     skipped: int = 0
     ptx_bytes: int = 0
+    reduction: Reduction = Reduction()
 
     @property
     def before(self) -> Grade:

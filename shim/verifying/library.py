@@ -12,7 +12,7 @@ from shim.arch import Grade
 from shim.devicecode import Container, DeviceCode, read_path
 from shim.errors import VerifyError
 from shim.planning import LibraryPlan, Promise
-from shim.planning.library import grade_on
+from shim.planning.outcome import grade_on
 from shim.provenance.edits import covers
 
 _PIECE = 1 << 20
