@@ -210,6 +210,8 @@ def _patch(
         repack_old=recompress,
         layout=None if layout == "auto" else Layout(layout),
     )
+    if wanted.repack_old and wanted.packing is Packing.NONE:
+        raise UsageError("--recompress with --compress none", hint="name a compression: balance or size")
     settings = Settings(toolbox=toolbox, wanted=wanted)
     recipes = () if no_recipes else load_recipes(recipe_folders)
     if unknown := sorted(set(chosen) - {recipe.id for recipe in recipes}):

@@ -8,7 +8,8 @@ from typing import Any
 
 from shim.applying.ending import is_advisory
 from shim.applying.result import LibraryResult, PatchResult
-from shim.planning import Act, LibraryPlan, Plan, Reduction, Refusal, Slim
+from shim.planning import Act, LibraryPlan, Packing, Plan, Reduction, Refusal, Slim
+from shim.planning.packing import ZSTD_CUDA, zstd_level
 from shim.recipes.outcome import State
 from shim.scan.jit_cost import FAST, SLOW
 from shim.scan.words import plural, size_text, span_text
@@ -33,6 +34,8 @@ def plan_lines(plan: Plan) -> list[str]:
     lines = [f"{plan.subject}: plan for {device} (driver of CUDA {'.'.join(map(str, plan.target.driver_cuda))})"]
     for library in plan.libraries:
         lines += _library_lines(library)
+    if plan.steps and plan.wanted.packing is not Packing.NONE and zstd_level(plan.wanted) is None:
+        lines.append("  images are stored: zstd needs a driver of CUDA {}.{}".format(*ZSTD_CUDA))
     lines += recipe_lines(plan)
     total = sum(library.ptx_bytes for library in plan.libraries)
     if total:
