@@ -34,8 +34,9 @@ def plan_lines(plan: Plan) -> list[str]:
     lines = [f"{plan.subject}: plan for {device} (driver of CUDA {'.'.join(map(str, plan.target.driver_cuda))})"]
     for library in plan.libraries:
         lines += _library_lines(library)
-    if plan.steps and plan.wanted.packing is not Packing.NONE and zstd_level(plan.wanted) is None:
-        lines.append("  images are stored: zstd needs a driver of CUDA {}.{}".format(*ZSTD_CUDA))
+    if plan.wanted.packing is not Packing.NONE and zstd_level(plan.wanted) is None:
+        needs = "zstd needs a driver of CUDA {}.{}".format(*ZSTD_CUDA)
+        lines.append(f"  new images are stored, old ones stay so: {needs}")
     lines += recipe_lines(plan)
     total = sum(library.ptx_bytes for library in plan.libraries)
     if total:
