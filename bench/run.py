@@ -18,7 +18,7 @@ import peers
 from measure import BenchError
 from row import Row, table
 
-NAMES = ("scan-library", "scan-wheel", "patch-wheel", "retag-wheel", "compile-stage", "gates")
+NAMES = ("scan-library", "scan-wheel", "patch-wheel", "slim-library", "retag-wheel", "compile-stage", "gates")
 _TABLE = Path(__file__).with_name("out") / "table.md"
 _VERSIONS = ("sm121-shim", "isal", "cubloaty", "nvidia-cuda-cuobjdump", "wheel")
 
