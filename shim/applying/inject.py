@@ -11,6 +11,7 @@ from shim import _core
 from shim.applying.images import ImageFile
 from shim.applying.pack import PackedEntry, new_entry, pack_entries
 from shim.applying.rewrite import Edit, Rewritten, rewrite
+from shim.applying.shelf import Cubin
 from shim.devicecode import Container, DeviceCode, ImageKind, read_cubin, read_ptx
 from shim.errors import PlanError, VerifyError
 from shim.planning import ContainerPlan, LayoutChoice, LibraryPlan, Make, Wanted
@@ -27,15 +28,21 @@ class NewImage:
     """Machine code for one step, as it came out of ptxas or nvlink.
 
     Attributes:
+        code: where it is.
         tools: programs and versions that made it. options: ptxas options replayed from the entry.
         cpu_seconds: time the programs took, when they ran; 0 from the cache.
     """
 
-    cubin: bytes
+    code: Cubin
     tools: tuple[str, ...]
     options: str
     cpu_seconds: float
     cached: bool
+
+    @property
+    def cubin(self) -> bytes:
+        """The bytes, read anew each time. Raises InputError."""
+        return self.code.read()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

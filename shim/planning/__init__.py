@@ -2,7 +2,18 @@
 
 from shim.planning.layout import Layout, LayoutChoice, choose_layout
 from shim.planning.library import EVERYTHING, Selection, plan_library
-from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Plan, Promise, Reduction, Refusal, Source
+from shim.planning.model import (
+    Act,
+    ContainerPlan,
+    LibraryPlan,
+    Make,
+    Plan,
+    Promise,
+    Reduction,
+    Refusal,
+    Source,
+    is_postponed,
+)
 from shim.planning.outcome import promises
 from shim.planning.wanted import Packing, Slim, Wanted
 
@@ -24,6 +35,7 @@ __all__ = [
     "Source",
     "Wanted",
     "choose_layout",
+    "is_postponed",
     "plan_library",
     "promises",
 ]
