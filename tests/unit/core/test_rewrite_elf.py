@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -43,7 +44,7 @@ def test_segments_are_what_the_loader_asks_for(name: str, layout: str) -> None:
     for s in after:
         assert (s["p_vaddr"] - s["p_offset"]) % align == 0 or s["p_align"] < align
         assert s["p_offset"] + s["p_filesz"] <= result.size
-    for one, two in zip(after, after[1:], strict=False):
+    for one, two in itertools.pairwise(after):
         # Also when pages are as large as the file allows: no page belongs to two segments in different ways.
         assert one["p_vaddr"] + one["p_memsz"] <= two["p_vaddr"]
     if layout == "append":

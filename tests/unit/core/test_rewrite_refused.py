@@ -279,7 +279,7 @@ def test_note_that_cannot_be_read_is_left_alone(field: int, tmp_path: Path) -> N
 
 
 def test_unknown_layout(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected 'repack', 'append' or 'move', found 'other'"):
+    with pytest.raises(ValueError, match=r"expected 'repack', 'append' or 'move', found 'other'"):
         Poked(tmp_path).rewrite("other")
 
 
@@ -288,7 +288,7 @@ WHOLE = pytest.mark.parametrize("layout", ["repack", "move"])
 
 def test_containers_that_do_not_fit(tmp_path: Path) -> None:
     poked = Poked(tmp_path)
-    with pytest.raises(_core.RewriteRefused, match=r"do not fit where they were: \d+ bytes, section .nv_fatbin has"):
+    with pytest.raises(_core.RewriteRefused, match=r"do not fit where they were: \d+ bytes, section \.nv_fatbin has"):
         poked.rewrite("repack", [poked.sample.edit(0, NEW)])
 
 
@@ -310,7 +310,7 @@ def test_relocation_elsewhere_that_leads_to_a_container(layout: str, tmp_path: P
             if r["r_offset"] not in poked.sample.slots and r["r_info_type"] == 8
         ]
     poked.poke("Q", records[0] + 16, address + 16)
-    with pytest.raises(_core.RewriteRefused, match="relocation at address .* belongs to no wrapper") as caught:
+    with pytest.raises(_core.RewriteRefused, match=r"relocation at address .* belongs to no wrapper") as caught:
         poked.rewrite(layout)
     assert caught.value.offset == records[0]
     assert poked.append().layout == "append"
@@ -324,7 +324,7 @@ def test_packed_relocation_elsewhere_that_leads_to_a_container(layout: str, tmp_
     with poked.sample.path.open("rb") as file:
         word = ELFFile(file).get_section_by_name(".init_array")["sh_offset"]
     poked.poke("Q", word, address)
-    with pytest.raises(_core.RewriteRefused, match="relocation at address .* belongs to no wrapper") as caught:
+    with pytest.raises(_core.RewriteRefused, match=r"relocation at address .* belongs to no wrapper") as caught:
         poked.rewrite(layout)
     assert caught.value.offset == word
 
@@ -336,7 +336,7 @@ def test_word_of_a_fixed_address_program_that_may_be_a_pointer(tmp_path: Path) -
     with poked.sample.path.open("rb") as file:
         word = ELFFile(file).get_section_by_name(".data")["sh_offset"]
     poked.poke("Q", word, address)
-    with pytest.raises(_core.RewriteRefused, match="word at address .* belongs to no wrapper"):
+    with pytest.raises(_core.RewriteRefused, match=r"word at address .* belongs to no wrapper"):
         poked.rewrite("repack")
 
 
@@ -349,7 +349,7 @@ def test_dynamic_symbol_that_names_a_container(layout: str, tmp_path: Path) -> N
         numbers = [i for i, s in enumerate(section.iter_symbols()) if s.name == "shim_container"]
         at = section["sh_offset"] + 24 * numbers[0]
     poked.poke("Q", at + 8, address)
-    with pytest.raises(_core.RewriteRefused, match="dynamic symbol .* is in .nv_fatbin") as caught:
+    with pytest.raises(_core.RewriteRefused, match=r"dynamic symbol .* is in \.nv_fatbin") as caught:
         poked.rewrite(layout)
     assert caught.value.offset == at
 
