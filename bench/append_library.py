@@ -121,9 +121,9 @@ def run(rounds: int = ROUNDS) -> list[Row]:
         _leaner("append containers, peak memory", subject, peaks["append"], peaks["patchelf"], "patchelf"),
         within("append containers", subject, costs["append"], costs["cp"], "cp", goal=GOAL_COPY),
     ]
-    for layout in ("append", "move", "repack"):
-        rows.append(_small(layout, subject, str(costs[layout]), peaks[layout]))
-    return rows
+    return rows + [
+        _small(layout, subject, str(costs[layout]), peaks[layout]) for layout in ("append", "move", "repack")
+    ]
 
 
 def _leaner(what: str, subject: str, own: int, peer: int, name: str) -> Row:
