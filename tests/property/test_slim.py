@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shim.applying.inject import NewImage, PatchedFile, inject, sha256_of
+from shim.applying.shelf import HeldCubin
 from shim.arch import ComputeCapability, Target
 from shim.devicecode import ContainerRole, DeviceCode, GpuImage, read_path
 from shim.planning import LibraryPlan, Packing, Slim, Wanted, plan_library
@@ -200,7 +201,7 @@ def _made(plan: LibraryPlan) -> dict[tuple[int, str], NewImage]:
             compat = fatbin.compat((0x09, int(feature == "a")), (0x0B, bytes(8))) if abi == 8 else b""
             cubin = small_cubin(number, abi=abi, feature=feature, symbols=KERNEL, compat=compat)
             found[step.container, make.arch] = NewImage(
-                cubin=cubin, tools=("ptxas",), options="", cpu_seconds=0, cached=False
+                code=HeldCubin(data=cubin), tools=("ptxas",), options="", cpu_seconds=0, cached=False
             )
     return found
 
