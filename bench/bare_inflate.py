@@ -9,6 +9,7 @@ import os
 import struct
 import sys
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,20 +20,24 @@ _PIECE = 1 << 20
 _MOST_THREADS = 4
 
 
-def inflate(descriptor: int, member: zipfile.ZipInfo) -> int:
-    """Bytes inflated."""
+def pieces(descriptor: int, member: zipfile.ZipInfo, size: int) -> Iterator[bytes]:
+    """The contents of a member, in pieces of at most `size`."""
     name, extra = struct.unpack("<2H", os.pread(descriptor, 4, member.header_offset + 26))
     offset = member.header_offset + 30 + name + extra
     end = offset + member.compress_size
     if member.compress_type == zipfile.ZIP_STORED:
-        return sum(len(os.pread(descriptor, _PIECE, at)) for at in range(offset, end, _PIECE))
+        yield from (os.pread(descriptor, min(size, end - at), at) for at in range(offset, end, size))
+        return
     engine = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_DEFLATE)
-    done = 0
     while not engine.eof:
         data = os.pread(descriptor, min(_INPUT, end - offset), offset) if engine.needs_input else b""
         offset += len(data)
-        done += len(engine.decompress(data, _PIECE))
-    return done
+        yield engine.decompress(data, size)
+
+
+def inflate(descriptor: int, member: zipfile.ZipInfo) -> int:
+    """Bytes inflated."""
+    return sum(len(piece) for piece in pieces(descriptor, member, _PIECE))
 
 
 def main() -> None:

@@ -55,8 +55,14 @@ CTRANSLATE2 = Wheel(
     sha256="86876e8b579ef61e4d1402002f7728fca40967fe79ac2ef71a65d1b8dc5a18ee",
 )
 
+TRANSFORMER_ENGINE = Wheel(
+    file="transformer_engine_cu12-2.20.2-py3-none-manylinux_2_28_x86_64.whl",
+    sha256="7e745539686166790cb9fe2133e7c187edf6fe8627c7f7d46597888299c3f4cf",
+)
+
 CUFFT_LIBRARY = "nvidia/cu13/lib/libcufft.so.12"
 FA2_LIBRARY = "vllm/vllm_flash_attn/_vllm_fa2_C.abi3.so"
+TRANSFORMER_ENGINE_LIBRARY = "transformer_engine/wheel_lib/libtransformer_engine.so"
 CTRANSLATE2_LIBRARY = "ctranslate2.libs/libctranslate2-a7a60d30.so.4.8.5"
 
 

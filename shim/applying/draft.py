@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shim.applying.events import Watcher
 from shim.applying.files import PatchedFiles
-from shim.planning import Plan
+from shim.planning import Plan, Slim
 from shim.provenance import document as provenance
 from shim.provenance import sbom
 from shim.provenance.document import Digests, Original, Request
@@ -55,7 +55,8 @@ def write_draft(wanted: DraftRequest, draft: Path, watcher: Watcher) -> WrittenW
     def late(layout: Layout) -> Mapping[str, bytes]:
         documents = _documents(wanted, layout)
         undo = plan_undo(layout)
-        data = undo.to_bytes(limit=int(EMBED_SHARE * layout.size))
+        slim = wanted.request.wanted.slim is not Slim.OFF  # what was left out is most of the wheel, or wanted out of it
+        data = None if slim else undo.to_bytes(limit=int(EMBED_SHARE * layout.size))
         if data is not None:
             return {**documents, undo_member(info): data}
         undo.write(side_car(draft))

@@ -14,7 +14,7 @@ from shim.applying.units import CompileEvent, EventKind
 from shim.applying.workfile import WorkFile
 from shim.errors import PlanError
 from shim.planning import ContainerPlan, LibraryPlan, Refusal, Wanted, promises
-from shim.planning.library import layout_of
+from shim.planning.sizes import expected_layout, reduction_of
 from shim.verifying.library import verify_file
 
 
@@ -86,7 +86,8 @@ def _inject(file: WorkFile, made: MachineCode, dest: Path, wanted: Wanted) -> tu
             steps=steps,
             refusals=(*plan.refusals, *failed),
             promises=promises(file.code, wanted.targets, steps),
-            layout=layout_of(file.code, steps, wanted),
+            layout=expected_layout(file.code, steps, wanted),
+            reduction=reduction_of(file.code, steps),
         )
     if not plan.steps:
         return plan, None
@@ -101,11 +102,11 @@ def _inject(file: WorkFile, made: MachineCode, dest: Path, wanted: Wanted) -> tu
 
 
 def _left(step: ContainerPlan, images: Mapping[tuple[int, str], NewImage]) -> ContainerPlan | None:
-    """The step without makes that failed; nothing is dropped then, and without any make there is no step."""
+    """The step without makes that failed; nothing is dropped then. None when nothing is left of it."""
     makes = tuple(make for make in step.makes if (step.container, make.arch) in images)
     if len(makes) == len(step.makes):
         return step
-    return replace(step, makes=makes, drops=()) if makes else None
+    return replace(step, makes=makes, drops=()) if makes or step.packs else None
 
 
 def _verify(file: WorkFile, plan: LibraryPlan, new: PatchedFile) -> LibraryResult:
@@ -116,9 +117,14 @@ def _verify(file: WorkFile, plan: LibraryPlan, new: PatchedFile) -> LibraryResul
         before=plan.before,
         after=after,
         layout=new.written.layout,
+        why=new.layout.why,
         images=len(entries),
         kernels=sum(entry.check.kernels for entry in entries),
-        added_bytes=new.size - new.original_size,
+        sizes=(new.original_size, new.size),
+        dropped=sum(len(container.step.drops) for container in new.containers),
+        dropped_bytes=sum(container.dropped_bytes for container in new.containers),
+        packed=sum(len(container.packed) for container in new.containers),
+        packed_bytes=sum(container.packed_bytes for container in new.containers),
         strip_unsafe=new.written.strip_unsafe,
         load="",
         remarks=tuple(dict.fromkeys(remark for entry in entries for remark in entry.image.remarks)),

@@ -7,20 +7,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import zstandard
-
 from shim import _core
 from shim.applying.fatbin_file import write_fatbin
 from shim.applying.images import ImageFile
+from shim.applying.pack import PackedEntry, new_entry, pack_entries
 from shim.applying.rewrite import Edit, Rewritten, rewrite
 from shim.applying.shelf import Cubin
 from shim.devicecode import Container, DeviceCode, ImageKind, read_cubin, read_ptx
 from shim.errors import PlanError, VerifyError
-from shim.planning import Act, ContainerPlan, Layout, LibraryPlan, Make, Wanted
+from shim.planning import Act, ContainerPlan, LayoutChoice, LibraryPlan, Make, Wanted
+from shim.planning.layout import fallbacks
+from shim.planning.packing import zstd_level
+from shim.planning.sizes import dropped_size, layout_for
 from shim.verifying.kernels import KernelCheck, check_cubin, check_same
 
-# What fatbinary uses for `--compress-mode=balance`, its default since CUDA 13.0 (measured, docs/formats.md 4.1).
-ZSTD_LEVEL = 5
 CONTAINER_HEADER = 16
 
 
@@ -77,6 +77,7 @@ class PatchedContainer:
         size: bytes of the new container.
         entries: new ones; they stand first, in this order.
         packed: (position, size, sha256) of each old entry that was compressed, as it is stored now.
+        dropped_bytes, packed_bytes: of entries left out, and saved by compressing old ones.
     """
 
     step: ContainerPlan
@@ -85,16 +86,19 @@ class PatchedContainer:
     size: int
     entries: tuple[NewEntry, ...]
     packed: tuple[tuple[int, int, str], ...] = ()
+    dropped_bytes: int = 0
+    packed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchedFile:
-    """A file with new containers."""
+    """A file with new containers. `layout`: how it was written, and why so."""
 
     member: str
     path: Path
     written: Rewritten
     containers: tuple[PatchedContainer, ...]
+    layout: LayoutChoice
 
     @property
     def size(self) -> int:
@@ -109,22 +113,6 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def new_entry(image: NewImage, arch: str) -> bytes:
-    """One fatbin entry for a cubin, compressed as fatbinary would."""
-    number = arch.removeprefix("sm_")
-    suffix = number[-1] if number[-1] in "af" else ""
-    cubin = image.cubin
-    compressed = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=False).compress(cubin)
-    return _core.make_entry(
-        kind=2,
-        arch=int(number.rstrip("af")),
-        suffix=suffix,
-        image=cubin,
-        compressed=compressed if len(compressed) < len(cubin) else None,
-        debug=image.debug,
-    )
 
 
 def check_make(make: Make, container: Container, code: DeviceCode, file: ImageFile, image: NewImage) -> KernelCheck:
@@ -166,11 +154,11 @@ def inject(
             container = code.containers[step.container]
             made = {make.arch: images[step.container, make.arch] for make in step.makes}
             drafts.append(draft_container(step, container, code, file, made, wanted))
-    edits = [draft.edit for draft in drafts]
     if code.format == "fatbin":
-        written = write_fatbin(code, source, dest, edits)
+        written = write_fatbin(code, source, dest, [draft.edit for draft in drafts])
+        layout = plan.layout
     else:
-        written = _write(source, dest, edits, plan.layout.layout, code.member, wanted)
+        written, layout = _write(source, dest, code, drafts, wanted)
     return PatchedFile(
         member=code.member,
         path=dest,
@@ -178,17 +166,29 @@ def inject(
         containers=tuple(
             replace(draft.container, after=after) for draft, after in zip(drafts, written.containers, strict=True)
         ),
+        layout=layout,
     )
 
 
-def _write(source: Path, dest: Path, edits: Sequence[Edit], layout: Layout, member: str, wanted: Wanted) -> Rewritten:
-    """In the layout planned; by appending where the file does not allow that and nobody asked for it."""
-    try:
-        return rewrite(source, dest, edits, layout, member=member)
-    except PlanError:
-        if wanted.layout is not None or layout is Layout.APPEND:
-            raise
-        return rewrite(source, dest, edits, Layout.APPEND, member=member)
+def _write(
+    source: Path, dest: Path, code: DeviceCode, drafts: Sequence[Draft], wanted: Wanted
+) -> tuple[Rewritten, LayoutChoice]:
+    """In the layout that the real sizes call for; in the next best where the file does not allow that."""
+    edits = [draft.edit for draft in drafts]
+    sizes = {draft.container.step.container: draft.container.size for draft in drafts}
+    choice = layout_for(code, sizes, wanted)
+    others = fallbacks(choice, asked=wanted.layout, program=code.elf_type == "exec")
+    notes: list[str] = []
+    for layout in (choice.layout, *others):
+        try:
+            written = rewrite(source, dest, edits, layout, member=code.member)
+        except PlanError as error:
+            if layout is (choice.layout, *others)[-1]:
+                raise
+            notes.append(f"{layout} cannot be done: {error.message.removeprefix(f'{code.member}: ')}")
+        else:
+            return written, LayoutChoice(layout=written.layout, why="; ".join(notes) or choice.why)
+    raise AssertionError("the last layout either works or raises")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,9 +208,13 @@ def draft_container(
     wanted: Wanted,
 ) -> Draft:
     """Put a new container together: entries of new images, then the old ones that stay."""
-    stored = {make.arch: new_entry(made[make.arch], make.arch) for make in step.makes}
-    kept = _kept(container, step.drops)
-    pieces: tuple[bytes | tuple[int, int], ...] = (*stored.values(), *kept)
+    level = zstd_level(wanted)
+    stored = {
+        make.arch: new_entry(made[make.arch].cubin, make.arch, level, debug=made[make.arch].debug)
+        for make in step.makes
+    }
+    packed = pack_entries({at: container.images[at] for at in step.packs}, file, level)
+    pieces: tuple[bytes | tuple[int, int], ...] = (*stored.values(), *_kept(container, step.drops, packed))
     size = sum(len(piece) if isinstance(piece, bytes) else piece[1] for piece in pieces)
     entries = tuple(
         NewEntry(
@@ -227,21 +231,35 @@ def draft_container(
     return Draft(
         edit=Edit(offset=container.offset, wrappers=step.wrappers, pieces=(_core.make_container_header(size), *pieces)),
         container=PatchedContainer(
-            step=step, before=container.offset, after=0, size=CONTAINER_HEADER + size, entries=entries
+            step=replace(step, packs=tuple(packed)),
+            before=container.offset,
+            after=0,
+            size=CONTAINER_HEADER + size,
+            entries=entries,
+            packed=tuple((at, len(p.data), hashlib.sha256(p.data).hexdigest()) for at, p in packed.items()),
+            dropped_bytes=dropped_size(container, step.drops),
+            packed_bytes=sum(p.was - len(p.data) for p in packed.values()),
         ),
     )
 
 
-def _kept(container: Container, drops: Collection[int]) -> list[tuple[int, int]]:
-    """Ranges of the file with the entries that stay, neighbours together."""
-    if not drops:
+def _kept(
+    container: Container, drops: Collection[int], packed: Mapping[int, PackedEntry]
+) -> list[bytes | tuple[int, int]]:
+    """The entries that stay, in order: bytes of compressed ones, else ranges of the file, neighbours together."""
+    if not drops and not packed:
         return [(container.offset + CONTAINER_HEADER, container.size - CONTAINER_HEADER)]
-    ranges: list[tuple[int, int]] = []
+    pieces: list[bytes | tuple[int, int]] = []
+    ends = seen = container.offset
     for position, image in enumerate(container.images):
-        if position in drops:
+        if position in drops or image.offset <= seen:  # members of one group share their entry
             continue
-        if ranges and sum(ranges[-1]) == image.offset:
-            ranges[-1] = (ranges[-1][0], ranges[-1][1] + image.stored_size)
+        seen = image.offset
+        if position in packed:
+            pieces.append(packed[position].data)
+        elif pieces and isinstance(last := pieces[-1], tuple) and ends == image.offset:
+            pieces[-1] = (last[0], last[1] + image.stored_size)
         else:
-            ranges.append((image.offset, image.stored_size))
-    return ranges
+            pieces.append((image.offset, image.stored_size))
+        ends = image.offset + image.stored_size
+    return pieces

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 from shim.devicecode import DeviceCode, StreamReader, could_hold_device_code
 from shim.errors import ShimError
@@ -36,17 +38,35 @@ def default_jobs() -> int:
 
 
 def read_member(
-    archive: WheelArchive, member: Member, *, digest: bool, stop: threading.Event | None = None
+    archive: WheelArchive,
+    member: Member,
+    *,
+    digest: bool,
+    stop: threading.Event | None = None,
+    copy: Path | None = None,
 ) -> MemberContent:
     """Read one member front to back.
 
     Args:
+        copy: where its contents are written to on the way; the file stays only when it holds GPU code.
         digest: compute the SHA-256, which needs every byte; without it files of no interest are hardly touched.
         stop: makes the call return early with whatever it has, when another thread has failed.
 
     Raises:
         InputError: broken contents.
     """
+    if copy is not None:
+        with copy.open("wb") as out:
+            content = _read(archive, member, digest=digest, stop=stop, out=out)
+        if content.code is None or not content.code.has_device_code:
+            copy.unlink()
+        return content
+    return _read(archive, member, digest=digest, stop=stop, out=None)
+
+
+def _read(
+    archive: WheelArchive, member: Member, *, digest: bool, stop: threading.Event | None, out: BinaryIO | None
+) -> MemberContent:
     reader: StreamReader | None = None
     sha = hashlib.sha256() if digest else None
     first = True
@@ -61,6 +81,8 @@ def read_member(
             sha.update(chunk)
         if reader is not None:
             reader.feed(chunk)
+            if out is not None:
+                out.write(chunk)
         if stop is not None and stop.is_set():
             return MemberContent(member=member, code=None, sha256=None)
 
@@ -78,12 +100,14 @@ def read_members(
     jobs: int | None = None,
     progress: Callable[[int], None] | None = None,
     then: Callable[[MemberContent], None] | None = None,
+    copy: Callable[[Member], Path | None] | None = None,
 ) -> tuple[MemberContent, ...]:
     """Read all members that are files, several at a time, the largest first; results in archive order.
 
     Args:
         progress: called with inflated sizes of members that are done, from this thread.
         then: called in the reading thread with each member that holds GPU code, while others are still being read.
+        copy: where a member is written to while it is read, None for nowhere.
 
     Raises:
         InputError: of the first member (in archive order) that is broken. Whatever `then` raises.
@@ -92,7 +116,10 @@ def read_members(
     stop = threading.Event()
 
     def read(batch: Sequence[Member]) -> list[MemberContent | ShimError]:
-        return [_read_then(archive, member, then, digest=digest, stop=stop) for member in batch]
+        return [
+            _read_then(archive, member, then, digest=digest, stop=stop, copy=copy(member) if copy else None)
+            for member in batch
+        ]
 
     with ThreadPoolExecutor(max_workers=jobs or default_jobs()) as pool:
         batches = list(_batches(sorted(files, key=lambda member: -member.size)))
@@ -125,10 +152,11 @@ def _read_then(
     *,
     digest: bool,
     stop: threading.Event,
+    copy: Path | None,
 ) -> MemberContent | ShimError:
     """One member; its error is a result, so that which one is reported does not depend on the order of reading."""
     try:
-        content = read_member(archive, member, digest=digest, stop=stop)
+        content = read_member(archive, member, digest=digest, stop=stop, copy=copy)
         if then is not None and content.code is not None and content.code.has_device_code and not stop.is_set():
             then(content)
     except ShimError as error:

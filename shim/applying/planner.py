@@ -9,10 +9,13 @@ from shim.applying.members import MemberContent
 from shim.applying.selection import compile_pattern
 from shim.applying.workfile import WorkFile, narrow, plan_file, refuse_all
 from shim.devicecode import DeviceCode
-from shim.planning import plan_library
+from shim.planning import Slim, plan_library
 from shim.provenance.document import Request
 from shim.scan.reading import grouped
 from shim.wheels.archive import WheelArchive
+from shim.wheels.member import Member
+
+_WORTH_COPYING = 16 << 20  # bytes of a member; below, inflating it a second time costs nothing
 
 _LOOSE = frozenset({"cubin", "ptx", "ltoir"})
 
@@ -60,7 +63,7 @@ class Planner:
             self._loose[code.member] = code
             return
         wanted = self._request.wanted
-        path = self._folder / f"old-{self._number[code.member]}-{Path(code.member).name}"
+        path = self._path(code.member)
         extract = self._extractor(code, path)
         plan = plan_file(code, wanted, allow_nvidia=self._allow_nvidia)
         if self._nvidia and plan.steps:
@@ -73,6 +76,16 @@ class Planner:
             self._found[code.member] = WorkFile(code=code, path=path, plan=plan)
         else:
             path.unlink(missing_ok=True)
+
+    def copy(self, member: Member) -> Path | None:
+        """Where a library is written to while it is read, when nearly every library will be changed anyway."""
+        wanted = self._request.wanted
+        likely = wanted.slim is not Slim.OFF or wanted.repack_old
+        large = member.size >= _WORTH_COPYING
+        return self._path(member.path) if likely and large and self._keep and not self._nvidia else None
+
+    def _path(self, member: str) -> Path:
+        return self._folder / f"old-{self._number[member]}-{Path(member).name}"
 
     def _extractor(self, code: DeviceCode, path: Path) -> Callable[[], Path]:
         def extract() -> Path:

@@ -48,18 +48,35 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryResult:
-    """One patched library, as verified."""
+    """One patched library, as verified.
+
+    Attributes:
+        layout, why: how it was written, and why so, or why not as planned.
+        sizes: bytes of the file before and after.
+        dropped, dropped_bytes: images left out. packed, packed_bytes: old images compressed, and what that saved.
+        load: "loads", "not checked: ..." or "" when it was not asked for.
+    """
 
     member: str
     before: Grade
     after: Grade
     layout: Layout
+    why: str
     images: int
     kernels: int
-    added_bytes: int
+    sizes: tuple[int, int]
+    dropped: int
+    dropped_bytes: int
+    packed: int
+    packed_bytes: int
     strip_unsafe: bool
     load: str  # "loads", "not checked: ..." or "" when it was not asked for
     remarks: tuple[str, ...] = ()  # what is unusual or unproven about new images, each once
+
+    @property
+    def added_bytes(self) -> int:
+        """Negative when the file became smaller."""
+        return self.sizes[1] - self.sizes[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,7 +124,9 @@ def _patch(job: _Job) -> PatchResult:
             keep=not job.where.dry_run,
         )
         jobs = job.settings.toolbox.jobs
-        contents = read_members(job.archive, digest=True, jobs=jobs, progress=job.watcher.done, then=planner.add)
+        contents = read_members(
+            job.archive, digest=True, jobs=jobs, progress=job.watcher.done, then=planner.add, copy=planner.copy
+        )
         digests = {c.member.path: c.sha256 or "" for c in contents}
         check_record(job.archive, hashes=digests)
         files = planner.files

@@ -42,7 +42,16 @@ from shim.toolchain import is_offline
 _PARTLY = 1
 
 
-@click.command("patch")
+class _PatchCommand(click.Command):
+    """Lets `--slim` stand without a value before anything, the file to patch too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        options = args[: args.index("--")] if "--" in args else args
+        given = [f"--slim={Slim.KEEP_PTX}" if word == "--slim" else word for word in options]
+        return super().parse_args(ctx, given + args[len(options) :])
+
+
+@click.command("patch", cls=_PatchCommand)
 @click.argument("subject", metavar="WHEEL|FILE|REQUIREMENT")
 @click.option("-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
 @targets_options
@@ -63,8 +72,7 @@ _PARTLY = 1
 @click.option(
     "--slim",
     type=click.Choice(["keep-ptx", "sass-only"]),
-    is_flag=False,
-    flag_value="keep-ptx",
+    metavar="[=keep-ptx|sass-only]",
     help="Leave out what no target can load: --slim (keeps the newest usable PTX) or --slim=sass-only.",
 )
 @click.option(
@@ -210,6 +218,8 @@ def _patch(
         repack_old=recompress,
         layout=None if layout == "auto" else Layout(layout),
     )
+    if wanted.repack_old and wanted.packing is Packing.NONE:
+        raise UsageError("--recompress with --compress none", hint="name a compression: balance or size")
     settings = Settings(toolbox=toolbox, wanted=wanted)
     recipes = () if no_recipes else load_recipes(recipe_folders)
     if unknown := sorted(set(chosen) - {recipe.id for recipe in recipes}):

@@ -1,8 +1,20 @@
 """From what a scan saw to what will be done. Pure: reads no file, has no effect."""
 
 from shim.planning.layout import Layout, LayoutChoice, choose_layout
-from shim.planning.library import EVERYTHING, Selection, plan_library, promises
-from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Plan, Promise, Refusal, Source, is_postponed
+from shim.planning.library import EVERYTHING, Selection, plan_library
+from shim.planning.model import (
+    Act,
+    ContainerPlan,
+    LibraryPlan,
+    Make,
+    Plan,
+    Promise,
+    Reduction,
+    Refusal,
+    Source,
+    is_postponed,
+)
+from shim.planning.outcome import promises
 from shim.planning.wanted import Packing, Slim, Wanted
 
 __all__ = [
@@ -16,6 +28,7 @@ __all__ = [
     "Packing",
     "Plan",
     "Promise",
+    "Reduction",
     "Refusal",
     "Selection",
     "Slim",

@@ -1,4 +1,4 @@
-"""How a patched file is laid out, and the rule that decides it (docs/patching.md 2)."""
+"""How a patched file is laid out, and the rule that decides it (docs/patching.md, "Layouts")."""
 
 from __future__ import annotations
 
@@ -49,3 +49,14 @@ def choose_layout(
     if section_size and dead_size > max(MOST_DEAD_BYTES, MOST_DEAD_SHARE * file_size):
         return LayoutChoice(layout=Layout.MOVE, why=f"appending would leave {dead_size} dead bytes")
     return LayoutChoice(layout=Layout.APPEND, why="little is left behind")
+
+
+def fallbacks(choice: LayoutChoice, *, asked: Layout | None, program: bool) -> tuple[Layout, ...]:
+    """What is tried, in this order, when a file cannot be written in the chosen layout. Nothing when one was asked for.
+
+    Appending asks least of a file, so it comes last. Programs never have their segments moved.
+    """
+    if asked is not None:
+        return ()
+    order = (Layout.REPACK, Layout.APPEND) if program else (Layout.REPACK, Layout.MOVE, Layout.APPEND)
+    return order[order.index(choice.layout) + 1 :]

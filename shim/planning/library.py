@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from shim.arch import Arch, ComputeCapability, Grade, Target, cuda_reading_isa, select
+from shim.arch import Arch, ComputeCapability, Target, cuda_reading_isa, select
 from shim.devicecode.model import Container, ContainerRole, DeviceCode, GpuImage, ImageKind
 from shim.model import Fit
 from shim.planning.forms import EMBEDDED, embedded_notes, refuse_embedded, refuse_loose, refuse_relocatable_file
-from shim.planning.layout import Layout, LayoutChoice, choose_layout
-from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Promise, Refusal, Source
+from shim.planning.model import Act, LibraryPlan, Make, Refusal, Source
+from shim.planning.outcome import promises
 from shim.planning.restamp import restampable_sass
 from shim.planning.retarget import retargetable_ptx
+from shim.planning.sizes import expected_layout, reduction_of
+from shim.planning.steps import steps_of
 from shim.planning.wanted import Wanted
 from shim.scan.containers import Decision, decide, image_name, traits
-from shim.scan.library import grade_of
-
-SECTION = ".nv_fatbin"
-"""Where linkers gather the containers that are registered."""
 
 _WANTS_CODE = {Fit.JIT, Fit.JIT_TOO_NEW, Fit.UNPROVEN, Fit.NOTHING}
 _WHY = {
@@ -64,7 +61,6 @@ def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYT
     Args:
         selection: containers that may be changed; the others are counted as skipped.
     """
-    pointers = _wrappers_by_container(code)
     makes: dict[int, list[Make]] = {}
     refusals: dict[Refusal, None] = {}
     skipped: set[int] = set()
@@ -85,52 +81,20 @@ def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYT
                     makes.setdefault(index, []).append(outcome)
                 else:
                     refusals[outcome] = None
-    steps = tuple(
-        ContainerPlan(
-            container=index,
-            offset=code.containers[index].offset,
-            wrappers=pointers.get(index, ()),
-            makes=tuple({make.arch: make for make in made}.values()),
-        )
-        for index, made in sorted(makes.items())
-    )
+    steps = steps_of(code, makes, selection.takes, wanted)
     return LibraryPlan(
         member=code.member,
         promises=promises(code, wanted.targets, steps),
         steps=steps,
         refusals=tuple(refusals),
-        layout=layout_of(code, steps, wanted),
+        layout=expected_layout(code, steps, wanted),
+        reduction=reduction_of(code, steps),
         skipped=len(skipped),
         ptx_bytes=sum(
             s.image.size for step in steps for m in step.makes for s in m.sources if s.image.kind is ImageKind.PTX
         ),
         notes=() if any(refusal.code in EMBEDDED for refusal in refusals) else embedded_notes(code),
     )
-
-
-def layout_of(code: DeviceCode, steps: Sequence[ContainerPlan], wanted: Wanted) -> LayoutChoice:
-    """The layout as far as it can be told from the sizes of what there is."""
-    if code.format == "fatbin":
-        return LayoutChoice(layout=Layout.REPACK, why="a .fatbin file is written anew from front to back")
-    changed = {step.container for step in steps}
-    section = [container for container in code.containers if container.section == SECTION]
-    dead = sum(container.size for container in section if container.index in changed)
-    size = sum(container.size for container in section)
-    return choose_layout(
-        asked=wanted.layout,
-        file_size=code.size,
-        section_size=size,
-        arena_size=size + 1,
-        dead_size=dead,
-        program=code.elf_type == "exec",
-    )
-
-
-def _wrappers_by_container(code: DeviceCode) -> dict[int, tuple[int, ...]]:
-    found: dict[int, tuple[int, ...]] = {}
-    for wrapper in code.wrappers:
-        found[wrapper.container] = (*found.get(wrapper.container, ()), wrapper.offset)
-    return found
 
 
 def _plan_container(
@@ -293,30 +257,3 @@ def _no_ptx(container: Container, decision: Decision, target: Target) -> Refusal
 
 def _refuse(container: Container, code: str, reason: str, advice: str) -> Refusal:
     return Refusal(code=code, container=container.index, offset=container.offset, reason=reason, advice=advice)
-
-
-def promises(code: DeviceCode, targets: Iterable[Target], steps: Sequence[ContainerPlan]) -> tuple[Promise, ...]:
-    """Grades of the file now, and once the steps' new images are in it."""
-    return tuple(_promise(code, target, steps) for target in targets)
-
-
-def grade_on(code: DeviceCode, target: Target) -> Grade:
-    """Grade of the file as it is."""
-    return grade_of(_fits(decide(code, target), ()))
-
-
-def _promise(code: DeviceCode, target: Target, steps: Sequence[ContainerPlan]) -> Promise:
-    exact = f"sm_{target.device.canonical.sm}"
-    made = {step.container for step in steps if any(make.arch.rstrip("af") == exact for make in step.makes)}
-    decisions = decide(code, target)
-    return Promise(target=target, before=grade_of(_fits(decisions, ())), after=grade_of(_fits(decisions, made)))
-
-
-def _fits(decisions: Sequence[Decision], changed: Collection[int]) -> Counter[Fit]:
-    """Counted containers by fit, once every changed one holds exact code."""
-    fits: Counter[Fit] = Counter()
-    for decision in decisions:
-        if decision.counted:
-            done = sum(index in changed for index in decision.group.indices)
-            fits += Counter({Fit.NATIVE: done, decision.fit: decision.count - done})
-    return fits

@@ -97,6 +97,21 @@ class Promise:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reduction:
+    """What steps leave out of a file, and what they compress.
+
+    Attributes:
+        dropped: (image, how many), such as ("sm_90a", 12). dropped_bytes: what they take in the file.
+        packed: old images to compress. packable_bytes: what they take now.
+    """
+
+    dropped: tuple[tuple[str, int], ...] = ()
+    dropped_bytes: int = 0
+    packed: int = 0
+    packable_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryPlan:
     """Steps for one file.
 
@@ -106,6 +121,7 @@ class LibraryPlan:
         skipped: containers left out by `--only`.
         ptx_bytes: PTX text to compile, for the estimate of the cost.
         notes: what is in the file and stays as it is, without being needed otherwise on any target.
+        reduction: what the drops and packs of the steps come to.
     """
 
     member: str
@@ -116,6 +132,7 @@ class LibraryPlan:
     skipped: int = 0
     ptx_bytes: int = 0
     notes: tuple[str, ...] = ()
+    reduction: Reduction = Reduction()
 
     @property
     def before(self) -> Grade:

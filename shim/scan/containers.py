@@ -202,6 +202,11 @@ def _inside_a_link(decision: Decision, *, live: bool) -> Decision:
     return replace(decision, counted=False, live=live and decision.chosen is not None)
 
 
+def fit_of(images: Iterable[GpuImage], target: Target) -> Fit:
+    """What the target makes of a container with these images, whatever stands beside it in the file."""
+    return _alone([traits(image) for image in images], target)[0]
+
+
 def loadable(image: GpuImage, target: Target) -> bool:
     """Whether the target's driver can use the image at all, ISA version apart."""
     return loads(traits(image), target.device)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
+from collections import Counter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +14,7 @@ from shim.arch import Grade
 from shim.devicecode import Container, DeviceCode, read_path
 from shim.errors import VerifyError
 from shim.planning import LibraryPlan, Promise
-from shim.planning.library import grade_on
+from shim.planning.outcome import grade_on
 from shim.provenance.edits import covers
 
 _PIECE = 1 << 20
@@ -56,7 +58,21 @@ def verify_file(patched: PatchedFile, plan: LibraryPlan, before: DeviceCode, sou
             if new is None:
                 raise _broken(patched, f"no container at {done.after:#x}")
             _check_container(patched, done, before.containers[done.step.container], new, old_file, new_file)
+    _check_others(patched, before, after)
     return min(check_grade(patched.member, after, promise) for promise in plan.promises)
+
+
+def _check_others(patched: PatchedFile, before: DeviceCode, after: DeviceCode) -> None:
+    """Every container that was not to change is where its bytes went, with as many wrappers as it had."""
+    changed = {done.step.container for done in patched.containers}
+    pointed = Counter(wrapper.container for wrapper in before.wrappers)
+    now = Counter(wrapper.target for wrapper in after.wrappers)
+    starts = [part.offset for part in patched.written.old]
+    for index in pointed.keys() - changed:
+        offset = before.containers[index].offset
+        part = patched.written.old[bisect_right(starts, offset) - 1]
+        if part.at is None or now[part.at + offset - part.offset] != pointed[index]:
+            raise _broken(patched, f"the container that was at {offset:#x} is not the one that its wrapper points at")
 
 
 def check_grade(member: str, code: DeviceCode, promise: Promise) -> Grade:

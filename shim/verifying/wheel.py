@@ -67,7 +67,7 @@ def verify_written(
         return checks  # only texts were edited: nothing is said of images
     return (
         *checks,
-        "old images unchanged",
+        "kept images unchanged",
         "kernels, parameters and variables complete",
         "promised grades reached",
     )

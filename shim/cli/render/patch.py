@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shim.applying.ending import is_advisory
-from shim.applying.result import PatchResult, Work
-from shim.planning import Act, LibraryPlan, Plan, Refusal
+from shim.applying.result import LibraryResult, PatchResult, Work
+from shim.planning import Act, LibraryPlan, Packing, Plan, Reduction, Refusal, Slim
+from shim.planning.packing import ZSTD_CUDA, zstd_level
 from shim.recipes.outcome import State
 from shim.scan.jit_cost import FAST, SLOW
 from shim.scan.words import plural, size_text, span_text
@@ -26,11 +27,15 @@ def plan_lines(plan: Plan) -> list[str]:
     """The plan for people: steps, reason, expected cost."""
     device = ", ".join(str(target.device) for target in plan.wanted.targets)
     if not plan.steps and not plan.refusals and not plan.recipes:
-        first = f"{plan.subject}: nothing to do for {device}: no container lacks machine code that it should have"
+        more = "" if plan.wanted.slim is Slim.OFF else ", and none holds what can be left out"
+        first = f"{plan.subject}: nothing to do for {device}: no container lacks machine code that it should have{more}"
         return [first, *note_lines(plan)]
     lines = [f"{plan.subject}: plan for {device} (driver of CUDA {'.'.join(map(str, plan.target.driver_cuda))})"]
     for library in plan.libraries:
         lines += _library_lines(library)
+    if plan.wanted.packing is not Packing.NONE and zstd_level(plan.wanted) is None:
+        needs = "zstd needs a driver of CUDA {}.{}".format(*ZSTD_CUDA)
+        lines.append(f"  new images are stored, old ones stay so: {needs}")
     lines += recipe_lines(plan)
     lines += note_lines(plan)
     total = sum(library.ptx_bytes for library in plan.libraries)
@@ -69,8 +74,20 @@ def _library_lines(library: LibraryPlan) -> list[str]:
     makes = Counter((make.arch, make.act, make.reason) for step in library.steps for make in step.makes)
     for (arch, act, reason), count in makes.items():
         lines.append(f"    {_VERBS[act]} {arch} for {plural(count, 'container')}: {reason}")
+    lines += _reduction_lines(library.reduction)
     if library.skipped:
         lines.append(f"    {library.skipped} containers left out by --only")
+    return lines
+
+
+def _reduction_lines(reduction: Reduction) -> list[str]:
+    lines = []
+    if reduction.dropped:
+        images = ", ".join(f"{name} x{count}" for name, count in reduction.dropped)
+        lines.append(f"    leave out {size_text(reduction.dropped_bytes)} that no target loads: {images}")
+    if reduction.packed:
+        count = plural(reduction.packed, "stored image")
+        lines.append(f"    compress {count} of {size_text(reduction.packable_bytes)}")
     return lines
 
 
@@ -97,11 +114,7 @@ def result_lines(result: PatchResult) -> list[str]:
     if notes:
         lines += ["runs, but unproven:", *refusal_lines(notes)]
     for library in result.libraries:
-        loads = f"; {library.load}" if library.load else ""
-        lines.append(
-            f"  {library.member}: {library.before} -> {library.after}, {plural(library.images, 'new image')} with "
-            f"{plural(library.kernels, 'kernel')}, {size_text(library.added_bytes)} larger{loads}"
-        )
+        lines.append(f"  {library.member}: {library.before} -> {library.after}{_library_text(library)}")
         lines += [f"    {remark}" for remark in library.remarks]
     if any(library.strip_unsafe for library in result.libraries):
         lines.append("  do not run strip or objcopy on these: the program header table of some was moved")
@@ -111,12 +124,48 @@ def result_lines(result: PatchResult) -> list[str]:
     if result.checks:
         lines.append(f"verified: {'; '.join(result.checks)}")
         lines.append("not run on a GB10; `python -m shim selftest` there tells whether its driver takes sm_121 code")
+    lines += _saved_lines(result)
     if result.path is not None:
         old, new = result.sizes
         lines.append(f"wrote {result.path} ({size_text(old)} -> {size_text(new)})")
     if result.undo is not None:
         lines.append(f"wrote {result.undo} (keep it beside the file: `shim undo` needs it)")
     return lines
+
+
+def _library_text(library: LibraryResult) -> str:
+    """What was done to one library."""
+    parts = []
+    if library.images:
+        parts.append(f"{plural(library.images, 'new image')} with {plural(library.kernels, 'kernel')}")
+    if library.dropped:
+        parts.append(f"{plural(library.dropped, 'image')} of {size_text(library.dropped_bytes)} left out")
+    if library.packed:
+        parts.append(f"{plural(library.packed, 'image')} compressed, {size_text(library.packed_bytes)} less")
+    word = "smaller" if library.added_bytes < 0 else "larger"
+    parts.append(f"{size_text(abs(library.added_bytes))} {word}")
+    loads = f"; {library.load}" if library.load else ""
+    return f", {', '.join(parts)}; layout {library.layout}: {library.why}{loads}"
+
+
+def _saved_lines(result: PatchResult) -> list[str]:
+    """Bytes saved, in the libraries and in the archive that compresses them."""
+    old, new = library_sizes(result)
+    if old <= new:
+        return []
+    text = f"saved: {_saved(old, new)} in libraries"
+    if result.path is not None and result.path.suffix == ".whl":
+        text += f"; {_saved(*result.sizes)} in the wheel"
+    return [text]
+
+
+def _saved(old: int, new: int) -> str:
+    return f"{size_text(old)} -> {size_text(new)} ({(new - old) / old:+.0%})"
+
+
+def library_sizes(result: PatchResult) -> tuple[int, int]:
+    """Bytes of all patched libraries before and after, as they are unpacked."""
+    return sum(lib.sizes[0] for lib in result.libraries), sum(lib.sizes[1] for lib in result.libraries)
 
 
 def _work_line(work: Work) -> str:
@@ -138,7 +187,8 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
         "targets": [str(target.device) for target in result.plan.wanted.targets],
         "path": str(result.path) if result.path else None,
         "undo": str(result.undo) if result.undo else None,
-        "sizes": {"before": result.sizes[0], "after": result.sizes[1]},
+        "sizes": _sizes(result.sizes),
+        "library_sizes": _sizes(library_sizes(result)),
         "plan": [
             {
                 "member": library.member,
@@ -156,6 +206,8 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
                 ],
                 "left_out_by_only": library.skipped,
                 "notes": list(library.notes),
+                "dropped_bytes": library.reduction.dropped_bytes,
+                "packable_bytes": library.reduction.packable_bytes,
             }
             for library in result.plan.libraries
         ],
@@ -169,10 +221,13 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
                 "member": library.member,
                 "before": str(library.before),
                 "after": str(library.after),
-                "layout": library.layout.value,
+                "layout": {"name": library.layout.value, "why": library.why},
                 "images": library.images,
                 "kernels": library.kernels,
+                "sizes": _sizes(library.sizes),
                 "added_bytes": library.added_bytes,
+                "dropped": {"images": library.dropped, "bytes": library.dropped_bytes},
+                "packed": {"images": library.packed, "bytes_saved": library.packed_bytes},
                 "strip_unsafe": library.strip_unsafe,
                 "load": library.load,
                 "remarks": list(library.remarks),
@@ -198,3 +253,7 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
         "dropped_signatures": list(result.dropped_signatures),
         "timings": {name: round(seconds, 3) for name, seconds in result.timings.items()},
     }
+
+
+def _sizes(sizes: tuple[int, int]) -> dict[str, int]:
+    return {"before": sizes[0], "after": sizes[1]}
