@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from shim.arch import Arch, ComputeCapability, Grade, Target, select
+from shim.arch import ComputeCapability, Grade, Target
 from shim.devicecode.model import Container, ContainerRole, DeviceCode, GpuImage, ImageKind
 from shim.model import Fit
+from shim.planning.choice import WHY as _WHY
+from shim.planning.choice import best_ptx
+from shim.planning.choice import refuse as _refuse
 from shim.planning.layout import LayoutChoice, choose_layout
+from shim.planning.linked import plan_linked
 from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Promise, Refusal, Source
 from shim.planning.wanted import Wanted
-from shim.scan.containers import Decision, decide, image_name, traits
+from shim.scan.containers import Decision, decide, image_name
 from shim.scan.library import grade_of
 
 SECTION = ".nv_fatbin"
 """Where linkers gather the containers that are registered."""
 
 _WANTS_CODE = {Fit.JIT, Fit.JIT_TOO_NEW, Fit.UNPROVEN, Fit.NOTHING}
-_WHY = {
-    Fit.JIT: "only PTX fits: the driver would compile it on first use",
-    Fit.JIT_TOO_NEW: "its PTX is newer than the driver reads",
-    Fit.UNPROVEN: "its sm_120 code of CUDA 12.8/12.9 is not marked to run on a later device; exact code is certain",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +45,6 @@ def sass_name(image: GpuImage, device: ComputeCapability) -> str:
     """
     suffix = "a" if image.arch is not None and image.arch.feature == "a" else ""
     return f"sm_{device.canonical.sm}{suffix}"
-
-
-def best_ptx(images: Iterable[GpuImage], target: Target) -> GpuImage | None:
-    """The PTX the driver would take, were there no machine code."""
-    texts = [image for image in images if image.kind is ImageKind.PTX]
-    chosen = select([traits(image) for image in texts], target.device)
-    return None if chosen is None else texts[chosen]
 
 
 def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYTHING) -> LibraryPlan:
@@ -146,7 +138,7 @@ def _plan_container(
             "patch the library or executable it is linked into",
         )
     if container.role is ContainerRole.LINKED:
-        return _plan_linked(code, container, decision, target)
+        return plan_linked(code, container, decision, target) or _no_ptx(container, decision)
     image = best_ptx(container.images, target)
     if image is None:
         return _no_ptx(container, decision)
@@ -163,53 +155,6 @@ def _plan_container(
         arch=sass_name(image, target.device),
         reason=_WHY[decision.fit],
     )
-
-
-def _plan_linked(
-    code: DeviceCode,
-    container: Container,
-    decision: Decision,
-    target: Target,
-) -> Make | Refusal:
-    linked = [group for group in code.groups if group.exemplar.role is ContainerRole.LINKED]
-    count = sum(len(group.indices) for group in linked)
-    if count > 1:
-        return _refuse(
-            container,
-            "several-linked-containers",
-            f"the library has {count} device-linked containers, and which relocatable code belongs to which is "
-            "known only at run time",
-            "rebuild it from source for the target",
-        )
-    sources = tuple(_link_sources(code, target))
-    if any(source is None for source in sources):
-        if decision.fit is Fit.UNPROVEN:
-            return _no_ptx(container, decision)
-        return _refuse(
-            container,
-            "relocatable-code-incomplete",
-            "some of its relocatable containers hold nothing the target can use, so the link would lack kernels",
-            "rebuild it from source for the target",
-        )
-    return Make(
-        act=Act.LINK,
-        sources=tuple(source for source in sources if source is not None),
-        arch=f"sm_{target.device.canonical.sm}",
-        reason=_WHY.get(decision.fit, _WHY[Fit.JIT]) + "; relocatable code is linked again",
-    )
-
-
-def _link_sources(code: DeviceCode, target: Target) -> Iterator[Source | None]:
-    exact = Arch(target.device.canonical)
-    for group in code.groups:
-        if group.exemplar.role is not ContainerRole.PRELINKED:
-            continue
-        for index in group.indices:
-            images = code.containers[index].images
-            ready = next((i for i in images if i.kind is ImageKind.SASS and i.arch == exact), None)
-            image = ready or best_ptx(images, target)
-            # A module without kernels counts as well: it may hold functions and variables that others use.
-            yield None if image is None else Source(container=index, image=image)
 
 
 def _no_ptx(container: Container, decision: Decision) -> Refusal:
@@ -235,10 +180,6 @@ def _no_ptx(container: Container, decision: Decision) -> Refusal:
         f"holds {names}: machine code of other devices and no PTX",
         "there is nothing to compile; rebuild it from source for the target, or take a newer release",
     )
-
-
-def _refuse(container: Container, code: str, reason: str, advice: str) -> Refusal:
-    return Refusal(code=code, container=container.index, offset=container.offset, reason=reason, advice=advice)
 
 
 def promises(code: DeviceCode, targets: Iterable[Target], steps: Sequence[ContainerPlan]) -> tuple[Promise, ...]:
