@@ -13,7 +13,7 @@ from shim.planning.choice import WHY as _WHY
 from shim.planning.choice import best_ptx
 from shim.planning.choice import refuse as _refuse
 from shim.planning.layout import LayoutChoice, choose_layout
-from shim.planning.linked import plan_linked
+from shim.planning.linked import UNKNOWN, LinkMap, plan_linked, plan_whole_lto
 from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Promise, Refusal, Source
 from shim.planning.wanted import Wanted
 from shim.scan.containers import Decision, decide, image_name
@@ -47,11 +47,14 @@ def sass_name(image: GpuImage, device: ComputeCapability) -> str:
     return f"sm_{device.canonical.sm}{suffix}"
 
 
-def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYTHING) -> LibraryPlan:
+def plan_library(
+    code: DeviceCode, wanted: Wanted, selection: Selection = EVERYTHING, links: LinkMap = UNKNOWN
+) -> LibraryPlan:
     """Plan one file.
 
     Args:
         selection: containers that may be changed; the others are counted as skipped.
+        links: what is proven of a library with several device links.
     """
     pointers = _wrappers_by_container(code)
     makes: dict[int, list[Make]] = {}
@@ -66,7 +69,7 @@ def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYT
                 if not selection.takes(index):
                     skipped.add(index)
                     continue
-                outcome = _plan_container(code, code.containers[index], decision, target, wanted)
+                outcome = _plan_container(code, code.containers[index], decision, target, wanted, links)
                 if isinstance(outcome, Make):
                     makes.setdefault(index, []).append(outcome)
                 else:
@@ -122,6 +125,7 @@ def _plan_container(
     decision: Decision,
     target: Target,
     wanted: Wanted,
+    links: LinkMap,
 ) -> Make | Refusal:
     if container.role is ContainerRole.EMBEDDED:
         return _refuse(
@@ -138,10 +142,10 @@ def _plan_container(
             "patch the library or executable it is linked into",
         )
     if container.role is ContainerRole.LINKED:
-        return plan_linked(code, container, decision, target) or _no_ptx(container, decision)
+        return plan_linked(code, container, decision, target, links) or _no_ptx(container, decision)
     image = best_ptx(container.images, target)
     if image is None:
-        return _no_ptx(container, decision)
+        return plan_whole_lto(container, decision, target) or _no_ptx(container, decision)
     if container.role is ContainerRole.FILE:
         return _refuse(
             container,
