@@ -11,15 +11,16 @@ from shim.applying.compile import Outcome, compile_units
 from shim.applying.failure import CompileFailure
 from shim.applying.images import ImageFile
 from shim.applying.inject import NewImage
-from shim.applying.link import link_cubins
+from shim.applying.linking import LINKS, checked, link_objects, object_of
+from shim.applying.lto import LtoEntry
 from shim.applying.result import Work
-from shim.applying.units import CompiledUnit, CompileEvent, CompileUnit, LinkUnit
+from shim.applying.units import CompiledUnit, CompileEvent, CompileUnit, LinkedUnit
 from shim.applying.workfile import WorkFile
 from shim.devicecode import ImageKind
 from shim.errors import ToolError
-from shim.planning import Act, ContainerPlan, Make, Refusal
+from shim.planning import ContainerPlan, Make, Refusal
 from shim.store import ContentStore
-from shim.toolchain import Survey, Tool, choose_nvlink, choose_ptxas, survey
+from shim.toolchain import Survey, Tool, choose_ptxas, survey
 
 MakeKey = tuple[str, int, str]  # (member, container, arch)
 
@@ -141,7 +142,7 @@ def _units(file: WorkFile, make: Make, source: ImageFile, ptxas: _Ptxas) -> list
             target=make.arch,
             tool=ptxas.take(s.image.version, make.arch),
             label=f"{file.member} container {s.container}",
-            relocatable=make.act is Act.LINK,
+            relocatable=make.act in LINKS,
         )
         for s in make.sources
         if s.image.kind is ImageKind.PTX
@@ -156,11 +157,11 @@ def _image(
     outcomes: Mapping[str, Outcome],
     toolbox: Toolbox,
 ) -> NewImage | CompileFailure:
-    objects: list[bytes] = []
+    objects: list[bytes | LtoEntry] = []
     compiled: list[CompiledUnit] = []
     for s in make.sources:
         if s.image.kind is not ImageKind.PTX:
-            objects.append(source.plain(s.image))
+            objects.append(object_of(source, s.image))
             continue
         outcome = outcomes[_unit_key(file, s.image.offset, make.arch)]
         if isinstance(outcome, CompileFailure):
@@ -171,20 +172,27 @@ def _image(
     options = " ".join(dict.fromkeys(" ".join(unit.options) for unit in compiled))
     seconds = sum(unit.seconds for unit in compiled)
     cached = all(unit.cached for unit in compiled)
-    if make.act is not Act.LINK:
+    if make.act not in LINKS:
         return NewImage(
-            cubin=objects[0], tools=tuple(sorted(tools)), options=options, cpu_seconds=seconds, cached=cached
+            cubin=compiled[0].cubin, tools=tuple(sorted(tools)), options=options, cpu_seconds=seconds, cached=cached
         )
-    nvlink = choose_nvlink(compiled[0].tool, offline=toolbox.offline)
-    label = f"{file.member} container {step.container}"
-    linked = link_cubins(
-        LinkUnit(key=label, objects=objects, target=make.arch, tool=nvlink, label=label), store=toolbox.store
+    linked = link_objects(
+        make,
+        objects,
+        compiled,
+        label=f"{file.member} container {step.container}",
+        store=toolbox.store,
+        ptxas=toolbox.ptxas,
+        offline=toolbox.offline,
+        driver_major=toolbox.driver_major,
     )
+    if isinstance(linked, LinkedUnit):
+        linked = checked(linked, make, file.code.containers[step.container], source)
     if isinstance(linked, CompileFailure):
         return linked
     return NewImage(
         cubin=linked.cubin,
-        tools=tuple(sorted(tools | {_name(nvlink)})),
+        tools=tuple(sorted(tools | {_name(linked.tool)})),
         options=options,
         cpu_seconds=seconds + linked.seconds,
         cached=cached and linked.cached,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import glob
 import json
 import os
 import resource
 import struct
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 PT_LOAD = 1
 WRAPPER = struct.Struct("<IIQQ")  # docs/formats.md 1
@@ -78,12 +78,12 @@ class Image:
 def find(path: str) -> Image:
     """The loaded library with this path."""
     found: list[Image] = []
-    inode = os.stat(path)
+    wanted = Path(path)
 
     def visit(loaded: ctypes._Pointer[Loaded], _size: int, _data: object) -> int:
         info = loaded.contents
         with contextlib.suppress(OSError):
-            if info.name and os.path.samestat(os.stat(info.name), inode):
+            if info.name and wanted.samefile(os.fsdecode(info.name)):
                 segments = [info.segments[number] for number in range(info.count)]
                 parts = [(s.offset, s.vaddr, s.filesz, s.memsz) for s in segments if s.type == PT_LOAD]
                 found.append(Image(info.base, parts))
@@ -117,9 +117,9 @@ def load(path: str, folders: Iterable[str]) -> None:
     except OSError as error:
         first = error
     for folder in folders:
-        for runtime in sorted(glob.glob(os.path.join(glob.escape(folder), "nvidia", "*", "lib", "libcudart.so.*"))):
+        for runtime in sorted(Path(folder).glob("nvidia/*/lib/libcudart.so.*")):
             with contextlib.suppress(OSError):
-                ctypes.CDLL(runtime, mode=os.RTLD_GLOBAL)
+                ctypes.CDLL(str(runtime), mode=os.RTLD_GLOBAL)
     try:
         ctypes.CDLL(path, mode=os.RTLD_LAZY)
     except OSError:
