@@ -24,7 +24,7 @@ _FIRST_NVJITLINK = (12, 9)  # the first that knows sm_121
 def object_of(source: ImageFile, image: GpuImage) -> bytes | LtoEntry:
     """An image that goes into the link as it is. Raises InputError."""
     if image.kind is ImageKind.LTO_IR:
-        return LtoEntry(raw=source.raw(image.offset, image.stored_size))
+        return LtoEntry(raw=source.raw(image.offset, image.stored_size), options=image.options)
     return source.plain(image)
 
 
