@@ -48,7 +48,15 @@ def build_links(
     """
     options = [f"-gencode={code}" for code in codes]
     texts = [word for link in links for item in link.items() for word in item]
-    words = ("device-links-2", kernels.tool("nvcc").banner, *texts, *options, str(len(links)), str(adjacent), str(strip))
+    words = (
+        "device-links-2",
+        kernels.tool("nvcc").banner,
+        *texts,
+        *options,
+        str(len(links)),
+        str(adjacent),
+        str(strip),
+    )
     path.write_bytes(kernels.kept(kernels.make_key(*words), lambda: _build(links, options, adjacent, strip)))
     path.chmod(0o755)
     return path
