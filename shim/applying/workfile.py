@@ -11,7 +11,7 @@ from shim.applying.selection import select
 from shim.devicecode import DeviceCode
 from shim.planning import LibraryPlan, Refusal, Wanted, plan_library
 from shim.planning.licence import is_nvidia_library
-from shim.planning.linked import SEVERAL, UNKNOWN, LinkMap, linked_containers
+from shim.planning.linked import UNKNOWN, LinkMap, linked_containers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ def plan_file(
     """
     plan = plan_library(code, wanted)
     forbidden = not allow_nvidia and is_nvidia_library(code.member)
-    if not forbidden and any(refusal.code == SEVERAL for refusal in plan.refusals):
+    if not forbidden and plan.refusals and len(linked_containers(code)) > 1:
         plan = plan_library(code, wanted, links=links())
     if not forbidden or not plan.steps:
         return plan

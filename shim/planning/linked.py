@@ -17,8 +17,6 @@ from shim.planning.choice import WHY, best_ptx, refuse
 from shim.planning.model import Act, Make, Refusal, Source
 from shim.scan.containers import Decision
 
-SEVERAL = "several-linked-containers"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkMap:
@@ -66,7 +64,7 @@ def plan_linked(
     if several > 1 and container.index not in links.modules:
         return refuse(
             container,
-            SEVERAL,
+            "several-linked-containers",
             f"the library has {several} device-linked containers: {links.why}",
             "where the library can be loaded on this machine, --load finds out; else rebuild it from source",
         )
