@@ -14,8 +14,14 @@ from tests.builders import kernels
 FIRST = {
     "a1.cu": """
 __device__ int seen_a;
+__shared__ float tile_a[32];  // a symbol before the link only
 extern __device__ float twice(float);
-__global__ void apply_a(float* x) { x[threadIdx.x] = twice(x[threadIdx.x]); atomicAdd(&seen_a, 1); }
+__global__ void apply_a(float* x) {
+  tile_a[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  x[threadIdx.x] = twice(tile_a[31 - threadIdx.x]);
+  atomicAdd(&seen_a, 1);
+}
 extern "C" void launch_a(float* x) { apply_a<<<1, 32>>>(x); }
 """,
     "a2.cu": "__device__ __noinline__ float twice(float x) { return 2 * x; }\n",
