@@ -11,7 +11,7 @@ from shim.applying.link import link_cubins
 from shim.applying.lto import LtoEntry, LtoUnit, link_with_lto
 from shim.applying.units import CompiledUnit, LinkedUnit, LinkUnit
 from shim.devicecode import Container, CubinInfo, GpuImage, ImageKind, read_cubin, read_ptx
-from shim.errors import InputError
+from shim.errors import InputError, ToolError
 from shim.planning import Act, Make
 from shim.store import ContentStore
 from shim.toolchain import Tool, choose_nvlink, choose_ptxas, nvjitlinks
@@ -46,14 +46,17 @@ def link_objects(
         ptxas: the one the user named.
 
     Raises:
-        ToolError: there is no linker.
+        ToolError: there is no nvlink.
     """
     newest = max((unit.tool for unit in compiled), key=lambda tool: tool.version, default=None)
     if make.act is Act.LINK_LTO:
         at_least = newest.version[:2] if newest else _FIRST_NVJITLINK
         tools = nvjitlinks(at_least, offline=offline, driver_major=driver_major)
         unit = LtoUnit(key=label, inputs=objects, target=make.arch, label=label)
-        return link_with_lto(unit, tools, store=store)
+        try:
+            return link_with_lto(unit, tools, store=store)
+        except ToolError as error:  # the other containers do not need it
+            return CompileFailure(key=label, label=label, kind=FailureKind.TOOL, text=error.message)
     plain = [item for item in objects if isinstance(item, bytes)]
     maker = newest or choose_ptxas((8, 8), make.arch, explicit=ptxas, offline=offline, driver_major=driver_major)
     nvlink: Tool = choose_nvlink(maker, offline=offline)

@@ -87,6 +87,7 @@ def _refusals(plan: Plan) -> tuple[tuple[str, Refusal], ...]:
 def _put_beside(path: Path, patched: PatchedFile, plan: Plan, request: Request, dest: Path) -> None:
     digests = Digests(before=sha256_of(path), after=sha256_of(patched.path))
     original = Original(filename=path.name, sha256=digests.before, size=path.stat().st_size)
+    request = replace(request, left_out=plan.left_out)
     document = make_document(original, request, plan.libraries, {patched.member: patched}, {patched.member: digests})
     folder = patched.path.parent
     (folder / PROVENANCE_SUFFIX).write_bytes(dump(document))

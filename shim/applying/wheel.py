@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from shim.applying.continuing import continues
 from shim.applying.draft import DraftRequest, write_draft
 from shim.applying.ending import Destination, settle
 from shim.applying.events import Watcher
@@ -211,7 +212,7 @@ def _write(
     wanted = DraftRequest(
         archive=job.archive,
         name=job.name,
-        request=job.request,
+        request=replace(job.request, left_out=plan.left_out),
         plan=plan,
         done=done,
         old_digests=digests,
@@ -229,7 +230,7 @@ def _write(
         job.options.limits,
     )
     clock.lap("verify")
-    dest, undo = _publish(draft, job.where)
+    dest, undo = _publish(draft, job.where, job.options.limits)
     return PatchResult(
         outcome=Outcome.PATCHED,
         plan=plan,
@@ -245,10 +246,11 @@ def _write(
     )
 
 
-def _publish(draft: Path, where: Destination) -> tuple[Path, Path | None]:
+def _publish(draft: Path, where: Destination, limits: Limits) -> tuple[Path, Path | None]:
     """Move the verified wheel into place, its side-car first: a wheel that cannot be undone must not appear."""
     dest = where.folder / draft.name
-    if dest.exists() and not where.force and sha256_of(dest) != sha256_of(draft):
+    force = where.force or (dest.is_file() and continues(draft, dest, limits))
+    if dest.exists() and not force and sha256_of(dest) != sha256_of(draft):
         raise InputError(f"{dest} exists and is another file", hint="choose another folder with -o, or use --force")
     undo = side_car(draft)
     moved = undo.replace(side_car(dest)) if undo.exists() else None
