@@ -1,9 +1,10 @@
 """Which relocatable containers went into which device link of a library: proven by names, or by loading it.
 
-By names: a link keeps the kernels and variables of every module, and the functions that are called. So a module
-belongs to the one linked container of the same architecture that has all its kernels and variables. One without
-kernels and variables belongs to the link that has functions which it alone can have given. Anything that fits
-twice, or nowhere, proves nothing.
+By names: a link keeps kernels and variables of a module, except (nvlink 13.0) what no host code refers to, and
+functions that are called. So a module belongs to the one linked container of the same architecture that has any of its
+kernels and variables; where several have, to the one that has all. One of which no link has any belongs to
+the link that has functions which it alone can have given. Anything that fits twice proves nothing, and should a proof
+be wrong all the same, the link lacks a function, or the check of its kernels and variables fails.
 
 By loading: the start-up code of each link (NVIDIA's `crt/link.stub`, part of every toolkit) fills an array of
 pointers to its relocatable containers, which the linked container's wrapper names at +16.
@@ -32,7 +33,7 @@ _CHILD = Path(__file__).with_name("mapping_child.py")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """What one module, or one link, defines. Links keep kernels and variables; functions that nobody calls may go."""
+    """What one module, or one link, defines. Of kernels and variables a link keeps those that host code refers to."""
 
     kernels: frozenset[str] = frozenset()
     variables: frozenset[str] = frozenset()
@@ -89,13 +90,15 @@ def assign(links: Mapping[int, Names], modules: Mapping[int, Mapping[int, Names]
     owned: dict[int, set[int]] = {link: set() for link in links}
     free: list[int] = []
     for module in sorted({index for found in modules.values() for index in found}):
-        if not any(found[module].kept for found in modules.values()):
+        fitting = [link for link in links if modules[link][module].kept & links[link].kept]
+        if not fitting:
             free.append(module)
             continue
-        fitting = [link for link in links if modules[link][module].kept <= links[link].kept]
+        if len(fitting) > 1:
+            fitting = [link for link in fitting if modules[link][module].kept <= links[link].kept]
         if len(fitting) != 1:
-            where = f"fit {len(fitting)} linked containers" if fitting else "are in no linked container"
-            return _unproven(f"kernels and variables of relocatable container {module} {where}")
+            told = f"do not tell which of {len(links)} links it is in"
+            return _unproven(f"kernels and variables of relocatable container {module} {told}")
         owned[fitting[0]].add(module)
     for link, names in links.items():
         members = [modules[link][index] for index in owned[link]]

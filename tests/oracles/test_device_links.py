@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import platform
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,15 @@ from shim.applying.files import Settings
 from shim.applying.machine_code import Toolbox
 from shim.applying.result import Outcome, PatchResult
 from shim.applying.single import patch_single
+from shim.applying.wheel import WheelOptions, patch_wheel
 from shim.arch import ComputeCapability, Target
 from shim.devicecode import ContainerRole, read_path
+from shim.errors import PlanError
 from shim.planning import Wanted
 from shim.provenance.document import Request
 from tests.builders import kernels
 from tests.builders.device_links import FIRST, SECOND, build_links
+from tests.builders.wheels import make_wheel
 from tests.oracles.nvjitlink import Choice, choose
 from tests.oracles.reference_reader import container_at, read_container
 from tests.oracles.wrapper_walk import walk
@@ -85,3 +90,32 @@ def test_a_link_left_to_the_driver_is_made(tmp_path: Path) -> None:
     result = patch(path, tmp_path / "out")
     assert result.path is not None
     assert judged(result.path, "121a") == [Choice.SASS]
+
+
+TWICE = """
+template <class T> __global__ void both(T* x) { *x += 1; }
+extern "C" void %s(int* x) { both<<<1, 1>>>(x); }
+"""
+
+
+def test_a_wheel_whose_names_do_not_tell_needs_load(tmp_path: Path) -> None:
+    """Both links have a module with nothing but the same kernel."""
+    path = build_links(
+        tmp_path / "two.so", [FIRST | {"a3.cu": TWICE % "launch_c"}, SECOND | {"b3.cu": TWICE % "launch_d"}]
+    )
+    wheel = make_wheel(tmp_path, {"demo/two.so": path.read_bytes()}, tag=f"py3-none-linux_{platform.machine()}")
+    settings = Settings(toolbox=Toolbox(store=None), wanted=Wanted())
+    request = Request(wanted=Wanted(), only="", recipes=None)
+
+    def run(*, load: bool, only: str = "") -> PatchResult:
+        where = Destination(folder=tmp_path / f"{load}{only}", load=load)
+        return patch_wheel(wheel, replace(request, only=only), settings, where, WheelOptions(), Silent())
+
+    with pytest.raises(PlanError, match=r"several-linked-containers.*do not tell which of 2 links"):
+        run(load=False)
+    done = run(load=True)
+    assert [(library.images, str(library.after), library.load) for library in done.libraries] == [
+        (2, "native", "loads")
+    ]
+    chosen = run(load=True, only="apply_b")
+    assert [library.images for library in chosen.libraries] == [1]
