@@ -3,6 +3,7 @@
 from shim.toolchain.ask import accepts, newest_isa, refusal
 from shim.toolchain.choose import DRIVER_MAJOR, choose_nvlink, choose_ptxas, nvjitlinks
 from shim.toolchain.find import Surroundings, Survey, find_tools, survey
+from shim.toolchain.generation import ptxas_of_release
 from shim.toolchain.memory_files import MemoryFiles
 from shim.toolchain.nvcc import nvcc_environment
 from shim.toolchain.nvjitlink import link_lto
@@ -31,6 +32,7 @@ __all__ = [
     "nvcc_environment",
     "nvjitlinks",
     "own_pins",
+    "ptxas_of_release",
     "read_pins",
     "refusal",
     "survey",
