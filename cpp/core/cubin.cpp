@@ -16,6 +16,10 @@ constexpr bool is_nobits(std::uint32_t type) {
 }
 constexpr std::uint32_t kCompatType = 0x70000086;
 constexpr unsigned char kKernelFlag = 0x10;  // st_other of an entry function
+// st_info & 0xF. Variables of relocatable cubins have NVIDIA's own type, and their space in st_other (measured, CUDA
+// 13.0). The local ones are parameter spaces; those in shared memory are gone after the link.
+constexpr unsigned kObject = 1, kFunction = 2, kCudaObject = 13;
+constexpr unsigned kShared = 2;  // st_other >> 5
 constexpr std::uint8_t kParamInfo = 0x17;    // .nv.info attribute KPARAM_INFO
 
 struct Section {
@@ -163,12 +167,13 @@ Cubin parse_cubin(Bytes image) {
     const Bytes table = reader.file.view(s.offset, s.size, "cubin symbol table");
     for (std::size_t at = 0; at + 24 <= table.size(); at += 24) {
       const std::byte* p = table.data() + at;
-      const auto type = load<std::uint8_t>(p + 4) & 0xF;
+      const unsigned type = load<std::uint8_t>(p + 4) & 0xFU;
+      const bool transient = load<std::uint8_t>(p + 4) >> 4 == 0 || load<std::uint8_t>(p + 5) >> 5 == kShared;
       const bool defined = load<std::uint16_t>(p + 6) != 0;
-      if ((type != 1 && type != 2) || !defined) continue;
+      if (!defined || (type != kObject && type != kFunction && (type != kCudaObject || transient))) continue;
       CubinSymbol symbol;
       symbol.name = reader.text(sections[s.link], load<std::uint32_t>(p));
-      symbol.function = type == 2;
+      symbol.function = type == kFunction;
       symbol.kernel = symbol.function && (load<std::uint8_t>(p + 5) & kKernelFlag) != 0;
       symbol.size = load<std::uint64_t>(p + 16);
       if (const auto info = infos.find(symbol.name); symbol.kernel && info != infos.end()) {

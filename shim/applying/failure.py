@@ -18,6 +18,10 @@ class FailureKind(StrEnum):
     """The entry's options are not replayed, or the tool does not know one."""
     PTX_TOO_NEW = "ptx-too-new"
     """A newer tool is needed."""
+    LTO_TOO_NEW = "lto-too-new"
+    """LTO-IR of a newer CUDA than any nvJitLink that may be used."""
+    INCOMPLETE = "incomplete"
+    """It linked, but the result is not what the library needs."""
     FUTURE_ARCHITECTURE = "future-architecture"
     """Code for one architecture only (90a, 100a, 120a): nothing to compile for another."""
     OTHER_FAMILY = "other-family"
@@ -40,10 +44,11 @@ class FailureKind(StrEnum):
     """The tool could not be run."""
 
 
-# What ptxas and nvlink say, 12.9.86 to 13.5.37; the first that fits decides.
+# What ptxas, nvlink and nvJitLink say, 12.9.86 to 13.5.37; the first that fits decides.
 _SAID = (
     (FailureKind.MEMORY, r"Memory allocation failure|bad_alloc|out of memory"),
     (FailureKind.PTX_TOO_NEW, r"Unsupported \.version "),
+    (FailureKind.LTO_TOO_NEW, r"may need newer version of nvJitLink"),
     (FailureKind.FUTURE_ARCHITECTURE, r"cannot be compiled to future architecture"),
     (FailureKind.OTHER_FAMILY, r"cannot be compiled to different SM-family"),
     (FailureKind.SUFFIX_NEEDED, r"PTX with \.target '\w+' cannot be compiled for architecture"),

@@ -31,9 +31,10 @@ class ImageFile:
         return data
 
     def plain(self, image: GpuImage) -> bytes:
-        """The decoded image. Raises InputError."""
+        """The decoded image; LTO-IR, which cannot be decoded (docs/formats.md 4.3), as stored. Raises InputError."""
+        payload = self.raw(image.payload_offset, image.payload_size)
         try:
-            return decode(image, self.raw(image.payload_offset, image.payload_size))
+            return payload if image.kind is ImageKind.LTO_IR else decode(image, payload)
         except InputError as error:
             raise InputError(f"{self._member}: {error.message}", hint=error.hint) from error
 

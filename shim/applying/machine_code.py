@@ -14,7 +14,8 @@ from shim.applying.failure import CompileFailure
 from shim.applying.generation import Generations
 from shim.applying.images import ImageFile
 from shim.applying.inject import NewImage
-from shim.applying.link import link_cubins
+from shim.applying.linking import LINKS, checked, link_objects, object_of
+from shim.applying.lto import LtoEntry
 from shim.applying.restamp import RestampRefused
 from shim.applying.restamping import restamped_image
 from shim.applying.result import Work
@@ -23,7 +24,7 @@ from shim.applying.schedule import usable_cores
 from shim.applying.selection import kernel_names
 from shim.applying.shelf import HeldCubin
 from shim.applying.texts import StoredText
-from shim.applying.units import CompiledUnit, CompileEvent, CompileUnit, LeftOut, LinkUnit
+from shim.applying.units import CompiledUnit, CompileEvent, CompileUnit, LeftOut, LinkedUnit
 from shim.applying.workfile import WorkFile
 from shim.devicecode import ImageKind
 from shim.errors import InputError, ToolError
@@ -31,7 +32,7 @@ from shim.planning import Act, ContainerPlan, Make, Refusal
 from shim.planning.model import Source
 from shim.planning.retarget import first_isa
 from shim.store import ContentStore
-from shim.toolchain import Survey, Tool, choose_nvlink, choose_ptxas, survey
+from shim.toolchain import Survey, Tool, choose_ptxas, survey
 
 MakeKey = tuple[str, int, str]  # (member, container, arch)
 
@@ -187,7 +188,7 @@ def _units(
             target=make.arch,
             tool=ptxas.take(_isa(make, s), make.arch),
             label=f"{file.member} container {s.container}",
-            relocatable=make.act is Act.LINK,
+            relocatable=make.act in LINKS,
             rank=rank,
             group=f"{file.member} container {step.container} {make.arch}",
         )
@@ -217,23 +218,23 @@ def _image(
     outcomes: Mapping[str, Outcome],
     toolbox: Toolbox,
 ) -> NewImage | CompileFailure | LeftOut:
-    objects: list[bytes] = []
+    objects: list[bytes | LtoEntry] = []
     compiled: list[CompiledUnit] = []
     for s in make.sources:
         if s.image.kind is not ImageKind.PTX:
-            objects.append(source.plain(s.image))
+            objects.append(object_of(source, s.image))
             continue
         outcome = outcomes[_unit_key(file, s.image.offset, make.arch)]
         if not isinstance(outcome, CompiledUnit):
             return outcome
         compiled.append(outcome)
-        if make.act is Act.LINK:
+        if make.act in LINKS:
             objects.append(outcome.cubin)
     tools = {_name(unit.tool) for unit in compiled}
     options = " ".join(dict.fromkeys(" ".join(unit.options) for unit in compiled))
     seconds = sum(unit.seconds for unit in compiled)
     cached = all(unit.cached for unit in compiled)
-    if make.act is not Act.LINK:
+    if make.act not in LINKS:
         return NewImage(
             code=compiled[0].code,
             tools=tuple(sorted(tools)),
@@ -243,16 +244,23 @@ def _image(
             remarks=_remarks(file, make, compiled),
             debug="--device-debug" in options.split(),
         )
-    nvlink = choose_nvlink(compiled[0].tool, offline=toolbox.offline)
-    label = f"{file.member} container {step.container}"
-    linked = link_cubins(
-        LinkUnit(key=label, objects=objects, target=make.arch, tool=nvlink, label=label), store=toolbox.store
+    linked = link_objects(
+        make,
+        objects,
+        compiled,
+        label=f"{file.member} container {step.container}",
+        store=toolbox.store,
+        ptxas=toolbox.ptxas,
+        offline=toolbox.offline,
+        driver_major=toolbox.driver_major,
     )
+    if isinstance(linked, LinkedUnit):
+        linked = checked(linked, make, file.code.containers[step.container], source)
     if isinstance(linked, CompileFailure):
         return linked
     return NewImage(
         code=HeldCubin(data=linked.cubin),
-        tools=tuple(sorted(tools | {_name(nvlink)})),
+        tools=tuple(sorted(tools | {_name(linked.tool)})),
         options=options,
         cpu_seconds=seconds + linked.seconds,
         cached=cached and linked.cached,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
+from shim.applying.mapping import map_links
 from shim.applying.members import MemberContent
 from shim.applying.selection import compile_pattern
 from shim.applying.workfile import WorkFile, narrow, plan_file, refuse_all
 from shim.devicecode import DeviceCode
 from shim.planning import Slim, plan_library
+from shim.planning.linked import LinkMap
 from shim.provenance.document import Request
 from shim.scan.reading import grouped
+from shim.verifying.load import unpack_libraries
 from shim.wheels.archive import WheelArchive
 from shim.wheels.member import Member
 
@@ -26,10 +31,19 @@ class Planner:
     Args:
         nvidia: the whole wheel is NVIDIA's, so that all is refused.
         keep: extract libraries with steps; a dry run does not need them.
+        load: libraries may be loaded to find out what their start-up code does.
     """
 
     def __init__(
-        self, archive: WheelArchive, request: Request, folder: Path, *, nvidia: bool, allow_nvidia: bool, keep: bool
+        self,
+        archive: WheelArchive,
+        request: Request,
+        folder: Path,
+        *,
+        nvidia: bool,
+        allow_nvidia: bool,
+        keep: bool,
+        load: bool = False,
     ) -> None:
         self._archive = archive
         self._request = request
@@ -37,6 +51,8 @@ class Planner:
         self._nvidia = nvidia
         self._allow_nvidia = allow_nvidia
         self._keep = keep
+        self._load = load
+        self._unpacking = threading.Lock()
         self._pattern = compile_pattern(request.only) if request.only else None
         self._number = {member.path: number for number, member in enumerate(archive.members)}
         self._found: dict[str, WorkFile] = {}
@@ -65,11 +81,12 @@ class Planner:
         wanted = self._request.wanted
         path = self._path(code.member)
         extract = self._extractor(code, path)
-        plan = plan_file(code, wanted, allow_nvidia=self._allow_nvidia)
+        links = self._links(code, extract)
+        plan = plan_file(code, wanted, allow_nvidia=self._allow_nvidia, links=links)
         if self._nvidia and plan.steps:
             plan = refuse_all(plan, "the whole wheel is NVIDIA's")
         if self._pattern is not None:
-            plan = narrow(code, plan, extract, wanted, self._pattern)
+            plan = narrow(code, plan, extract, wanted, self._pattern, links)
         if plan.steps and self._keep:
             extract()
         if plan.steps or plan.refusals or plan.notes:
@@ -95,3 +112,19 @@ class Planner:
             return path
 
         return extract
+
+    def _links(self, code: DeviceCode, extract: Callable[[], Path]) -> Callable[[], LinkMap]:
+        @cache
+        def links() -> LinkMap:
+            found = map_links(code, extract(), load=False)
+            return found if found.modules or not self._load else map_links(code, self._among_others(code), load=True)
+
+        return links
+
+    def _among_others(self, code: DeviceCode) -> Path:
+        """The library with all others of the wheel about it, as installed: it may need them to load."""
+        tree = self._folder / "tree-links"
+        with self._unpacking:
+            if not tree.exists():
+                unpack_libraries(self._archive, tree)
+        return tree / code.member

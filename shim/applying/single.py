@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from shim.applying.ending import Destination, settle
 from shim.applying.events import Watcher
 from shim.applying.files import Settings, patch_files
 from shim.applying.inject import PatchedFile, sha256_of
+from shim.applying.mapping import map_links
 from shim.applying.result import Outcome, PatchResult
 from shim.applying.selection import compile_pattern
 from shim.applying.workfile import WorkFile, narrow, plan_file
@@ -42,9 +44,10 @@ def patch_single(
     started = time.monotonic()
     watcher.phase("read", path.stat().st_size)
     code = read_path(path, member=path.name)
-    library = plan_file(code, request.wanted, allow_nvidia=allow_nvidia)
+    links = cache(lambda: map_links(code, path, load=where.load))
+    library = plan_file(code, request.wanted, allow_nvidia=allow_nvidia, links=links)
     if request.only:
-        library = narrow(code, library, lambda: path, request.wanted, compile_pattern(request.only))
+        library = narrow(code, library, lambda: path, request.wanted, compile_pattern(request.only), links)
     plan = Plan(wanted=request.wanted, subject=path.name, libraries=(library,))
     if where.dry_run or not library.steps:
         outcome = Outcome.PLANNED if where.dry_run else settle(plan, patched=False)

@@ -122,6 +122,7 @@ def _patch(job: _Job) -> PatchResult:
             nvidia=_is_nvidia(job),
             allow_nvidia=job.options.allow_nvidia,
             keep=not job.where.dry_run,
+            load=job.where.load,
         )
         jobs = job.settings.toolbox.jobs
         contents = read_members(

@@ -11,6 +11,7 @@ from shim.applying.selection import select
 from shim.devicecode import DeviceCode
 from shim.planning import LibraryPlan, Refusal, Wanted, plan_library
 from shim.planning.licence import is_nvidia_library
+from shim.planning.linked import UNKNOWN, LinkMap, linked_containers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +27,19 @@ class WorkFile:
         return self.code.member
 
 
-def plan_file(code: DeviceCode, wanted: Wanted, *, allow_nvidia: bool) -> LibraryPlan:
-    """Plan one file; NVIDIA's own libraries are refused unless allowed."""
+def plan_file(
+    code: DeviceCode, wanted: Wanted, *, allow_nvidia: bool, links: Callable[[], LinkMap] = lambda: UNKNOWN
+) -> LibraryPlan:
+    """Plan one file; NVIDIA's own libraries are refused unless allowed.
+
+    Args:
+        links: finds out which relocatable code belongs to which device link; called where there are several.
+    """
     plan = plan_library(code, wanted)
-    if allow_nvidia or not plan.steps or not is_nvidia_library(code.member):
+    forbidden = not allow_nvidia and is_nvidia_library(code.member)
+    if not forbidden and plan.refusals and len(linked_containers(code)) > 1:
+        plan = plan_library(code, wanted, links=links())
+    if not forbidden or not plan.steps:
         return plan
     return refuse_all(plan, "it is one of NVIDIA's libraries by its name")
 
@@ -48,11 +58,17 @@ def refuse_all(plan: LibraryPlan, why: str) -> LibraryPlan:
 
 
 def narrow(
-    code: DeviceCode, plan: LibraryPlan, extracted: Callable[[], Path], wanted: Wanted, pattern: re.Pattern[str]
+    code: DeviceCode,
+    plan: LibraryPlan,
+    extracted: Callable[[], Path],
+    wanted: Wanted,
+    pattern: re.Pattern[str],
+    links: Callable[[], LinkMap] = lambda: UNKNOWN,
 ) -> LibraryPlan:
-    """The plan for the containers with a matching kernel (`--only`)."""
+    """The plan for the containers with a matching kernel (`--only`). `links`: as for `plan_file`."""
     candidates = [step.container for step in plan.steps]
     candidates += [refusal.container for refusal in plan.refusals if refusal.container is not None]
     if not plan.steps:
         return replace(plan, refusals=(), skipped=len(candidates))
-    return plan_library(code, wanted, select(code, extracted(), pattern, candidates))
+    known = links() if len(linked_containers(code)) > 1 else UNKNOWN
+    return plan_library(code, wanted, select(code, extracted(), pattern, candidates), known)

@@ -39,6 +39,7 @@ class CubinInfo:
     compat: bytes
     kernels: tuple[Kernel, ...]
     objects: tuple[tuple[str, int], ...]  # (name, size) of __device__ and __constant__ data
+    functions: tuple[str, ...]  # functions that other code of the cubin calls
 
 
 def _fail(image: GpuImage, what: str) -> InputError:
@@ -127,11 +128,14 @@ def read_cubin(data: bytes) -> CubinInfo:
         raise _parse_error(error, "cubin") from error
     kernels = []
     objects = []
+    functions = []
     for raw, function, kernel, size, parameters in symbols:
         name = raw.decode("utf-8", "replace")
         if kernel:
             kernels.append(Kernel(name=name, size=size, instructions=None, parameters=tuple(parameters)))
-        elif not function:
+        elif function:
+            functions.append(name)
+        else:
             objects.append((name, size))
     return CubinInfo(
         abi=abi,
@@ -141,6 +145,7 @@ def read_cubin(data: bytes) -> CubinInfo:
         compat=compat,
         kernels=tuple(kernels),
         objects=tuple(objects),
+        functions=tuple(functions),
     )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from shim.arch import Arch, ComputeCapability, Target, cuda_reading_isa, select
+from shim.arch import ComputeCapability, Target, cuda_reading_isa
 from shim.devicecode.model import Container, ContainerRole, DeviceCode, GpuImage, ImageKind
 from shim.model import Fit
+from shim.planning.choice import WHY as _WHY
+from shim.planning.choice import best_ptx
+from shim.planning.choice import refuse as _refuse
 from shim.planning.forms import EMBEDDED, embedded_notes, refuse_embedded, refuse_loose, refuse_relocatable_file
+from shim.planning.linked import UNKNOWN, LinkMap, plan_linked, plan_whole_lto
 from shim.planning.model import Act, LibraryPlan, Make, Refusal, Source
 from shim.planning.outcome import promises
 from shim.planning.restamp import restampable_sass
@@ -16,14 +20,9 @@ from shim.planning.retarget import retargetable_ptx
 from shim.planning.sizes import expected_layout, reduction_of
 from shim.planning.steps import steps_of
 from shim.planning.wanted import Wanted
-from shim.scan.containers import Decision, decide, image_name, traits
+from shim.scan.containers import Decision, decide, image_name
 
 _WANTS_CODE = {Fit.JIT, Fit.JIT_TOO_NEW, Fit.UNPROVEN, Fit.NOTHING}
-_WHY = {
-    Fit.JIT: "only PTX fits: the driver would compile it on first use",
-    Fit.JIT_TOO_NEW: "its PTX is newer than the driver reads",
-    Fit.UNPROVEN: "its sm_120 code of CUDA 12.8/12.9 is not marked to run on a later device; exact code is certain",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +47,14 @@ def sass_name(image: GpuImage, device: ComputeCapability) -> str:
     return f"sm_{device.canonical.sm}{suffix}"
 
 
-def best_ptx(images: Iterable[GpuImage], target: Target) -> GpuImage | None:
-    """The PTX the driver would take, were there no machine code."""
-    texts = [image for image in images if image.kind is ImageKind.PTX]
-    chosen = select([traits(image) for image in texts], target.device)
-    return None if chosen is None else texts[chosen]
-
-
-def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYTHING) -> LibraryPlan:
+def plan_library(
+    code: DeviceCode, wanted: Wanted, selection: Selection = EVERYTHING, links: LinkMap = UNKNOWN
+) -> LibraryPlan:
     """Plan one file.
 
     Args:
         selection: containers that may be changed; the others are counted as skipped.
+        links: what is proven of a library with several device links.
     """
     makes: dict[int, list[Make]] = {}
     refusals: dict[Refusal, None] = {}
@@ -76,7 +71,7 @@ def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYT
                 if not selection.takes(index):
                     skipped.add(index)
                     continue
-                outcome = _plan_container(code, code.containers[index], decision, target, wanted)
+                outcome = _plan_container(code, code.containers[index], decision, target, wanted, links)
                 if isinstance(outcome, Make):
                     makes.setdefault(index, []).append(outcome)
                 else:
@@ -103,6 +98,7 @@ def _plan_container(
     decision: Decision,
     target: Target,
     wanted: Wanted,
+    links: LinkMap,
 ) -> Make | Refusal:
     if container.role is ContainerRole.EMBEDDED:
         return refuse_embedded(container, decision)
@@ -113,9 +109,20 @@ def _plan_container(
             "is in an object file or archive that is not linked yet",
             "patch the library or executable it is linked into",
         )
+    if container.role is ContainerRole.PRELINKED:
+        return _refuse(
+            container,
+            "never-linked",
+            "is relocatable code, and the library holds no device link: a program that links it must do that",
+            "patch what it is linked into, or rebuild it with a device link",
+        )
     if container.role is ContainerRole.LINKED:
-        return _plan_linked(code, container, decision, target)
+        return plan_linked(code, container, decision, target, links) or _no_ptx(container, decision, target)
     make = _make(container, decision, target, wanted)
+    if (make is None or make.act is Act.RESTAMP) and container.role is ContainerRole.WHOLE:
+        from_lto = plan_whole_lto(container, decision, target)
+        if from_lto is not None:
+            return from_lto
     if make is None:
         return _no_ptx(container, decision, target)
     if container.role is ContainerRole.FILE and any(source.image.relocatable for source in make.sources):
@@ -174,53 +181,6 @@ def _other_source(container: Container, target: Target, wanted: Wanted) -> Make 
     )
 
 
-def _plan_linked(
-    code: DeviceCode,
-    container: Container,
-    decision: Decision,
-    target: Target,
-) -> Make | Refusal:
-    linked = [group for group in code.groups if group.exemplar.role is ContainerRole.LINKED]
-    count = sum(len(group.indices) for group in linked)
-    if count > 1:
-        return _refuse(
-            container,
-            "several-linked-containers",
-            f"the library has {count} device-linked containers, and which relocatable code belongs to which is "
-            "known only at run time",
-            "rebuild it from source for the target",
-        )
-    sources = tuple(_link_sources(code, target))
-    if any(source is None for source in sources):
-        if decision.fit is Fit.UNPROVEN:
-            return _no_ptx(container, decision, target)
-        return _refuse(
-            container,
-            "relocatable-code-incomplete",
-            "some of its relocatable containers hold nothing the target can use, so the link would lack kernels",
-            "rebuild it from source for the target",
-        )
-    return Make(
-        act=Act.LINK,
-        sources=tuple(source for source in sources if source is not None),
-        arch=f"sm_{target.device.canonical.sm}",
-        reason=_WHY.get(decision.fit, _WHY[Fit.JIT]) + "; relocatable code is linked again",
-    )
-
-
-def _link_sources(code: DeviceCode, target: Target) -> Iterator[Source | None]:
-    exact = Arch(target.device.canonical)
-    for group in code.groups:
-        if group.exemplar.role is not ContainerRole.PRELINKED:
-            continue
-        for index in group.indices:
-            images = code.containers[index].images
-            ready = next((i for i in images if i.kind is ImageKind.SASS and i.arch == exact), None)
-            image = ready or best_ptx(images, target)
-            # A module without kernels counts as well: it may hold functions and variables that others use.
-            yield None if image is None else Source(container=index, image=image)
-
-
 def _no_ptx(container: Container, decision: Decision, target: Target) -> Refusal:
     names = ", ".join(image_name(image) for image in container.images) or "nothing"
     if decision.fit is Fit.UNPROVEN:
@@ -253,7 +213,3 @@ def _no_ptx(container: Container, decision: Decision, target: Target) -> Refusal
         f"holds {names}: machine code of other devices and no PTX",
         "there is nothing to compile; rebuild it from source for the target, or take a newer release",
     )
-
-
-def _refuse(container: Container, code: str, reason: str, advice: str) -> Refusal:
-    return Refusal(code=code, container=container.index, offset=container.offset, reason=reason, advice=advice)

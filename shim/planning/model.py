@@ -28,6 +28,8 @@ class Act(StrEnum):
     """ptxas, from PTX as it is."""
     LINK = "link"
     """ptxas for each relocatable source, then nvlink."""
+    LINK_LTO = "link-lto"
+    """The same with nvJitLink, since some source is LTO-IR."""
     RETARGET = "retarget"
     """ptxas, from PTX whose `.target` was rewritten from another architecture of the same family."""
     RESTAMP = "restamp"
@@ -39,7 +41,7 @@ class Make:
     """One new image for a container.
 
     Attributes:
-        sources: what it is made from; one, except for LINK.
+        sources: what it is made from; one, except for LINK and LINK_LTO.
         arch: what it will be, "sm_121" or "sm_121a"; unique within a container.
     """
 

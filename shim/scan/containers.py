@@ -112,9 +112,10 @@ def _decide_containers(code: DeviceCode, target: Target) -> tuple[Decision, ...]
     relocatable = [decision for decision in decisions if decision.role is ContainerRole.PRELINKED]
     linkable = _link_fit(relocatable)
     needs_link = False
+    empty = _empty_link(decisions)
     result = []
     for decision in decisions:
-        if decision.role is ContainerRole.LINKED and decision.fit not in LOADS | {Fit.NO_CODE}:
+        if decision.role is ContainerRole.LINKED and (decision is empty or decision.fit not in LOADS | {Fit.NO_CODE}):
             needs_link = True
             decision = _with_link(decision, relocatable, linkable, target)
         result.append(decision)
@@ -178,6 +179,15 @@ def _misfit(images: Iterable[ImageTraits], target: Target) -> Fit:
         if built.major == device.major or older_plain:
             return Fit.NOTHING
     return Fit.OTHER_ARCH
+
+
+def _empty_link(decisions: Sequence[Decision]) -> Decision | None:
+    """The linked container without images of a library that embeds PTX only, and leaves the link to the driver.
+
+    Beside another linked container it is what `nvcc -shared` adds to every library, and nothing registers it.
+    """
+    linked = [decision for decision in decisions if decision.role is ContainerRole.LINKED]
+    return linked[0] if len(linked) == 1 and linked[0].count == 1 and not linked[0].images else None
 
 
 def _link_fit(relocatable: Sequence[Decision]) -> Fit | None:

@@ -1,12 +1,13 @@
 """NVIDIA's compiler tools: found, asked, and fetched when none of those present will do."""
 
 from shim.toolchain.ask import accepts, newest_isa, refusal
-from shim.toolchain.choose import DRIVER_MAJOR, choose_nvlink, choose_ptxas
+from shim.toolchain.choose import DRIVER_MAJOR, choose_nvlink, choose_ptxas, nvjitlinks
 from shim.toolchain.find import Surroundings, Survey, find_tools, survey
 from shim.toolchain.generation import ptxas_of_release
 from shim.toolchain.memory_files import MemoryFiles
 from shim.toolchain.nvcc import nvcc_environment
-from shim.toolchain.pins import Pin, WheelFile, own_pins, read_pins
+from shim.toolchain.nvjitlink import link_lto
+from shim.toolchain.pins import Pin, WheelFile, library_pins, own_pins, read_pins
 from shim.toolchain.tool import Tool, ask_version, tool_digest
 from shim.toolchain.toolstore import ToolStore, is_offline
 
@@ -25,8 +26,11 @@ __all__ = [
     "choose_ptxas",
     "find_tools",
     "is_offline",
+    "library_pins",
+    "link_lto",
     "newest_isa",
     "nvcc_environment",
+    "nvjitlinks",
     "own_pins",
     "ptxas_of_release",
     "read_pins",

@@ -1,13 +1,16 @@
-"""Which ptxas and nvlink a patch uses."""
+"""Which ptxas, nvlink and nvJitLink a patch uses."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from shim.errors import ToolError
 from shim.toolchain.ask import refusal
-from shim.toolchain.find import Survey, survey
+from shim.toolchain.find import Surroundings, Survey, library_files, survey
+from shim.toolchain.nvjitlink import NAME as NVJITLINK
+from shim.toolchain.nvjitlink import ask_library
 from shim.toolchain.tool import Tool, ask_version
 from shim.toolchain.toolstore import ToolStore
 
@@ -100,6 +103,56 @@ def choose_nvlink(ptxas: Tool, *, explicit: Path | None = None, offline: bool = 
         f"no nvlink for the output of {ptxas}",
         hint=f"install a CUDA {ptxas.version[0]} toolkit, at least {'.'.join(map(str, ptxas.version))}",
     )
+
+
+def nvjitlinks(
+    at_least: tuple[int, int],
+    *,
+    offline: bool = False,
+    driver_major: int = DRIVER_MAJOR,
+    store: ToolStore | None = None,
+    around: Surroundings | None = None,
+) -> Iterator[Tool]:
+    """Yield every nvJitLink of the driver's CUDA major that is not older than `at_least`, oldest first.
+
+    Those of this machine and the tool store come first; releases that only the index has are fetched when the
+    others were not enough. Which LTO-IR a release reads is known only by trying.
+
+    Raises:
+        ToolError: there is none, with what was tried; not after one was yielded.
+    """
+    store = store or ToolStore.libraries()
+    name = f"lib{NVJITLINK}.so.{driver_major}"
+    found: dict[tuple[int, int], Tool] = {}
+    refused: list[str] = []
+    for origin, path in library_files(name, around=around):
+        try:
+            tool = ask_library(path, name=name, origin=origin)
+        except ToolError as err:
+            refused.append(err.message)
+            continue
+        found.setdefault(tool.version[:2], tool)
+    for tool in store.tools(name):
+        found.setdefault(tool.version[:2], tool)
+    suitable = {v: tool for v, tool in found.items() if v[0] == driver_major and v >= at_least}
+    yield from (suitable[version] for version in sorted(suitable))
+    tried = bool(suitable)
+    for pin in sorted(store.pins, key=lambda pin: pin.version):
+        version = pin.version[:2]
+        if version[0] == driver_major and version >= at_least and version not in suitable:
+            try:
+                fetched = store.fetch(pin, name, offline=offline)
+            except ToolError as err:
+                refused.append(err.message)
+                continue
+            tried = True
+            yield fetched
+    if not tried:
+        told = "".join(f"\n  {line}" for line in refused)
+        raise ToolError(
+            f"no nvJitLink of CUDA {driver_major}, {at_least[0]}.{at_least[1]} or newer:{told}",
+            hint=f"pip install 'nvidia-nvjitlink>={at_least[0]}.{at_least[1]},<{driver_major + 1}'",
+        )
 
 
 def _links(version: tuple[int, int, int], ptxas: Tool) -> bool:

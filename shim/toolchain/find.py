@@ -80,6 +80,16 @@ def _candidates(name: str, around: Surroundings) -> Iterator[tuple[str, Path]]:
             yield origin, path
 
 
+def library_files(name: str, *, around: Surroundings | None = None) -> Iterator[tuple[str, Path]]:
+    """Yield (origin, path) of each library of this name beside the programs of a toolkit, in order of preference."""
+    seen: set[Path] = set()
+    for origin, folder in _folders(around or Surroundings.present()):
+        for path in (folder.parent / "lib64" / name, folder.parent / "lib" / name):
+            if origin != "PATH" and path.is_file() and path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield origin, path
+
+
 def _folders(around: Surroundings) -> Iterator[tuple[str, Path]]:
     for variable in _HOMES:
         if home := around.environ.get(variable):

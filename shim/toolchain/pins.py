@@ -57,6 +57,11 @@ def own_pins() -> tuple[Pin, ...]:
     return read_pins(resources.files("shim.toolchain").joinpath("pins.toml").read_text(encoding="utf-8"))
 
 
+def library_pins() -> tuple[Pin, ...]:
+    """Return the pins of NVIDIA's libraries that come with shim; `ptx_isa` tells which CUDA they are of."""
+    return read_pins(resources.files("shim.toolchain").joinpath("libraries.toml").read_text(encoding="utf-8"))
+
+
 def _pin(table: Mapping[str, Any]) -> Pin:
     major, minor, patch = map(int, table["version"].split("."))
     isa_major, isa_minor = map(int, table["ptx_isa"].split("."))

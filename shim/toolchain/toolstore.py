@@ -19,7 +19,8 @@ from pathlib import Path, PurePosixPath
 from shim.errors import ToolError
 from shim.process import run
 from shim.store import cache_root, private_folder
-from shim.toolchain.pins import Pin, WheelFile, own_pins
+from shim.toolchain.nvjitlink import ask_library, is_library
+from shim.toolchain.pins import Pin, WheelFile, library_pins, own_pins
 from shim.toolchain.pip import pip_command
 from shim.toolchain.tool import Tool, ask_version
 
@@ -46,6 +47,11 @@ class ToolStore:
     def default(cls) -> ToolStore:
         """Return the store in shim's cache folder."""
         return cls(cache_root() / "tools")
+
+    @classmethod
+    def libraries(cls) -> ToolStore:
+        """Return the same folder, for libraries instead of programs."""
+        return cls(cache_root() / "tools", pins=library_pins())
 
     def tools(self, name: str) -> tuple[Tool, ...]:
         """Return the working tools of this name that are in the store. Fetches nothing."""
@@ -88,7 +94,9 @@ class ToolStore:
 
     def _tool(self, pin: Pin, name: str) -> Tool | None:
         path = self._folder(pin) / name
-        return ask_version(path, name=name, origin="store") if path.is_file() else None
+        if not path.is_file():
+            return None
+        return (ask_library if is_library(name) else ask_version)(path, name=name, origin="store")
 
     def _install(self, pin: Pin, wheel: WheelFile, name: str) -> None:
         """Fetch and unpack under the lock, and move into place at the end."""

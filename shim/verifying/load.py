@@ -62,14 +62,19 @@ def check_loads(archive: WheelArchive, patched: Mapping[str, tuple[DeviceCode, P
     Returns and raises as `check_load`, by member.
     """
     old, new = folder / "tree-old", folder / "tree-new"
-    for member in archive.members:
-        if not member.is_dir and _LIBRARY.search(member.path):
-            for tree in (old, new):
-                (tree / member.path).parent.mkdir(parents=True, exist_ok=True)
-            archive.extract(member, old / member.path)
-            source = patched[member.path][1] if member.path in patched else old / member.path
-            (new / member.path).hardlink_to(source)
+    for path in unpack_libraries(archive, old):
+        (new / path).parent.mkdir(parents=True, exist_ok=True)
+        (new / path).hardlink_to(patched[path][1] if path in patched else old / path)
     return {path: check_load(new / path, old / path, code) for path, (code, _) in patched.items()}
+
+
+def unpack_libraries(archive: WheelArchive, folder: Path) -> list[str]:
+    """Unpack all shared libraries of a wheel at their places in `folder`; returns their paths there."""
+    found = [member for member in archive.members if not member.is_dir and _LIBRARY.search(member.path)]
+    for member in found:
+        (folder / member.path).parent.mkdir(parents=True, exist_ok=True)
+        archive.extract(member, folder / member.path)
+    return [member.path for member in found]
 
 
 def _load(path: Path) -> str | None:

@@ -67,7 +67,7 @@ def build_cubin(ptx: bytes, *, arch: str = "sm_121", options: Sequence[str] = ()
             run(command, cwd=files.folder, pass_fds=files.descriptors, timeout=_COMPILE_SECONDS).check()
             return files.read("k.cubin")
 
-    return _kept(make_key(_SCHEMA, assembler.banner, ptx, arch, *options), make)
+    return kept(make_key(_SCHEMA, assembler.banner, ptx, arch, *options), make)
 
 
 def build_ptx(source: str, *, arch: str = "compute_80", options: Sequence[str] = ()) -> bytes:
@@ -122,7 +122,7 @@ def _nvcc(sources: Mapping[str, str], options: Sequence[str], product: str) -> b
             return Path(work, product).read_bytes()
 
     texts = [part for item in sources.items() for part in item]
-    return _kept(make_key(_SCHEMA, compiler.banner, _host_compiler(), *texts, "", *options), make)
+    return kept(make_key(_SCHEMA, compiler.banner, _host_compiler(), *texts, "", *options), make)
 
 
 @cache
@@ -131,7 +131,7 @@ def _host_compiler() -> str:
     return run([found, "--version"]).stdout if found else ""
 
 
-def _kept(key: str, make: Callable[[], bytes]) -> bytes:
+def kept(key: str, make: Callable[[], bytes]) -> bytes:
     store = ContentStore(_folder())
     kept = store.read(key)
     if kept is None:

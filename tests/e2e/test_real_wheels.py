@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import zipfile
@@ -20,6 +21,7 @@ from oracles.selector import Outcome, select
 from oracles.symbols import container_symbols
 from oracles.wrapper_walk import walk
 
+from shim.applying.mapping import by_loading, by_names
 from shim.devicecode import read_path
 
 pytestmark = pytest.mark.real
@@ -205,3 +207,17 @@ def test_all_of_vllm_flash_attention_is_planned_in_bounded_memory(cache: Path, t
     assert (work["compiled"], work["cached"], work["left_out"]) == (0, 2, 74)
     assert {refusal["code"] for refusal in result["refusals"]} == {"left-out-by-budget"}
     assert usage.ru_maxrss * 1024 < 300e6
+
+
+def test_names_tell_the_links_of_nccl_as_its_start_up_code_does(tmp_path: Path) -> None:
+    """The one library found with two device links, 128 modules and 1. It is NVIDIA's: read, never changed."""
+    options = ["--no-deps", "--only-binary=:all:", "--platform", "manylinux_2_27_x86_64", "--dest", tmp_path]
+    wanted = "nvidia-nccl-cu13==2.32.3"
+    subprocess.run([sys.executable, "-m", "pip", "download", "-q", *map(str, options), wanted], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    path = unpack(str(wheel), "libnccl.so", tmp_path / "lib")
+    code = read_path(path)
+    named = by_names(code, path)
+    assert sorted(len(modules) for modules in named.modules.values()) == [1, 128]
+    if platform.machine() == "x86_64":
+        assert by_loading(code, path).modules == named.modules

@@ -181,7 +181,7 @@ def refusal_codes() -> Iterator[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
-            if node.func.id in ("_refuse", "_refusal") and len(node.args) > 1:
+            if node.func.id in ("refuse", "_refuse", "_refusal") and len(node.args) > 1:
                 code: ast.expr | None = node.args[1]
             elif node.func.id == "Refusal":
                 code = next((keyword.value for keyword in node.keywords if keyword.arg == "code"), None)

@@ -18,6 +18,7 @@ _MOST_REFUSALS = 12
 _VERBS = {
     Act.COMPILE: "compile",
     Act.LINK: "compile and link",
+    Act.LINK_LTO: "link the LTO-IR to",
     Act.RETARGET: "retarget to",
     Act.RESTAMP: "restamp as",
 }

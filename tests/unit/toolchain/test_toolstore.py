@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shim.errors import ToolError
-from shim.toolchain import ToolStore, accepts, is_offline, own_pins
+from shim.toolchain import ToolStore, accepts, is_offline, library_pins, own_pins
 from shim.toolchain import toolstore as module
 from tests.builders.fake_tools import fake_wheel
 
@@ -244,3 +244,14 @@ def test_own_pins_are_complete():
             assert wheel.file.endswith(f"_{machine}.whl")
             assert len(bytes.fromhex(wheel.sha256)) == 32
     assert len({wheel.sha256 for pin in pins for wheel in pin.wheels.values()}) == 14
+
+
+def test_library_pins_are_complete():
+    pins = library_pins()
+    assert [pin.version for pin in pins] == [(13, 0, 88), (13, 5, 37)]
+    for pin in pins:
+        assert {machine for machine, wheel in pin.wheels.items() if wheel.file.endswith(f"_{machine}.whl")} == {
+            "x86_64",
+            "aarch64",
+        }
+    assert len({wheel.sha256 for pin in pins for wheel in pin.wheels.values()}) == 4

@@ -11,7 +11,7 @@ def kernel(name: str, *sizes: int) -> Kernel:
 
 
 def cubin(*kernels: Kernel, objects: tuple[tuple[str, int], ...] = (), sm: int = 121) -> CubinInfo:
-    return CubinInfo(abi=8, sm=sm, feature="", linked=True, compat=b"", kernels=kernels, objects=objects)
+    return CubinInfo(abi=8, sm=sm, feature="", linked=True, compat=b"", kernels=kernels, objects=objects, functions=())
 
 
 def test_equal_sets_pass() -> None:
