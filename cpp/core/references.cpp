@@ -142,15 +142,16 @@ class Finder {
     }
   }
 
-  // A fixed-address program has no relocations for its own addresses: every word of its data may be one.
+  // A fixed-address program has no relocations for its own addresses: every word may be one. Read-only segments count
+  // too, since constants with addresses (clang's wrappers) need not be writable there.
   void read_data() {
     std::set<std::uint64_t> known;
     for (const WrapperPointer& pointer : out_.wrappers) known.insert(pointer.vaddr);
     for (const Segment& s : elf_.segments) {
-      if (s.type != PT_LOAD || (s.flags & PF_W) == 0 || s.filesz < kWord) continue;
+      if (s.type != PT_LOAD || s.filesz < kWord) continue;
       const std::uint64_t end = s.vaddr + s.filesz;
       for (std::uint64_t at = align_up(s.vaddr, kWord, s.offset); at + kWord <= end; at += kWord)
-        if (!known.contains(at)) read_word(at, SlotKind::InPlace);
+        if (!range_.contains(at) && !known.contains(at)) read_word(at, SlotKind::InPlace);
     }
   }
 
