@@ -61,10 +61,10 @@ std::size_t segment_of_section(const Windows& file, const Elf& elf, std::uint32_
   return segment;
 }
 
-bool is_alone(const Elf& elf, std::uint64_t begin, std::uint64_t end, std::uint32_t index, std::size_t segment) {
+bool is_unused(const Elf& elf, std::uint64_t begin, std::uint64_t end) {
   const FileRange range{begin, end};
-  return segment_in(elf, range, segment) == elf.segments.size() &&
-         section_in(elf, range, index) == elf.sections.size();
+  return segment_in(elf, range, elf.segments.size()) == elf.segments.size() &&
+         section_in(elf, range, elf.sections.size()) == elf.sections.size();
 }
 
 }  // namespace shim

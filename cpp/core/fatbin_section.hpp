@@ -10,7 +10,7 @@ namespace shim {
 // header table or the entry point stands in it.
 std::size_t segment_of_section(const Windows& file, const Elf& elf, std::uint32_t index);
 
-// Whether no segment and no section but number `index` has bytes of the file in [begin, end).
-bool is_alone(const Elf& elf, std::uint64_t begin, std::uint64_t end, std::uint32_t index, std::size_t segment);
+// Whether no segment and no section has bytes of the file in [begin, end).
+bool is_unused(const Elf& elf, std::uint64_t begin, std::uint64_t end);
 
 }  // namespace shim

@@ -142,23 +142,30 @@ class Finder {
     }
   }
 
-  // A fixed-address program has no relocations for its own addresses: every word of its data may be one.
+  // A fixed-address program has no relocations for its own addresses: every word may be one. Read-only segments may hold
+  // constants with addresses too (clang's wrappers), but also text and code: there only the start of a container counts.
   void read_data() {
     std::set<std::uint64_t> known;
     for (const WrapperPointer& pointer : out_.wrappers) known.insert(pointer.vaddr);
     for (const Segment& s : elf_.segments) {
-      if (s.type != PT_LOAD || (s.flags & PF_W) == 0 || s.filesz < kWord) continue;
+      if (s.type != PT_LOAD || s.filesz < kWord) continue;
       const std::uint64_t end = s.vaddr + s.filesz;
       for (std::uint64_t at = align_up(s.vaddr, kWord, s.offset); at + kWord <= end; at += kWord)
-        if (!known.contains(at)) read_word(at, SlotKind::InPlace);
+        if (!range_.contains(at) && !known.contains(at)) read_word(at, SlotKind::InPlace, (s.flags & PF_W) == 0);
     }
   }
 
-  void read_word(std::uint64_t slot, SlotKind how) {
+  bool starts_container(std::uint64_t vaddr) const {
+    const auto offset = elf_.vaddr_to_offset(vaddr, kContainerHeaderSize);
+    return offset && file_.at<std::uint32_t>(*offset, "fatbin container") == kContainerMagic;
+  }
+
+  void read_word(std::uint64_t slot, SlotKind how, bool only_starts = false) {
     const auto offset = elf_.vaddr_to_offset(slot, kWord);
     if (!offset) return;
     const auto value = file_.at<std::uint64_t>(*offset, "pointer");
-    if (range_.contains(value)) add(slot, value, how, *offset, how == SlotKind::Relr ? "relocation" : "word");
+    if (range_.contains(value) && (!only_starts || starts_container(value)))
+      add(slot, value, how, *offset, how == SlotKind::Relr ? "relocation" : "word");
     seen_ += kWord;
     if (seen_ % kDropEvery == 0) drop_();
   }

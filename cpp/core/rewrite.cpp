@@ -140,13 +140,19 @@ class Rewriter {
   void check_left_out(const References& references) const {
     std::set<std::uint64_t> given;
     for (const WrapperPointer& pointer : pointers_) given.insert(pointer.offset);
+    std::set<std::uint64_t> lost = given;
     for (const WrapperPointer& pointer : references.wrappers) {
+      lost.erase(pointer.offset);
+      if (pointer.vaddr - 8 - section().addr < section().size || pointer.vaddr - section().addr < section().size)
+        throw RefusedError("fatbin wrapper stands in section .nv_fatbin", pointer.offset);
       const Placed* placed = container_at(pointer.now.target);
       if (placed == nullptr) throw RefusedError("wrapper does not point to a fatbin container", pointer.offset);
       if (placed->edit && !given.contains(pointer.offset))
         throw std::invalid_argument("edit leaves out the wrapper at file offset " + std::to_string(pointer.offset - 8) +
                                     " of its container");
     }
+    if (!lost.empty())
+      throw RefusedError("wrapper pointer that neither a relocation nor an aligned word accounts for", *lost.begin());
     for (const NamedContainer& named : references.symbols)
       if (container_at(named.symbol.st_value) == nullptr)
         throw RefusedError("dynamic symbol of a wrapper pointer names no container", named.offset);
@@ -222,7 +228,7 @@ class Rewriter {
     std::uint64_t end = source_.size();
     const std::uint64_t table = elf_.header.shoff;
     if (table >= section_end() && table + elf_.header.shnum * sizeof(Elf64_Shdr) == end &&
-        is_alone(elf_, table, end, sections_->old_index, segment_))
+        is_unused(elf_, table, end))
       end = table;
     const std::uint64_t behind = section_end();
     extents_ = {{0, section().offset, 0}, {behind, end - behind, behind - cut_.size}};

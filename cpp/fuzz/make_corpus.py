@@ -2,9 +2,9 @@
 
     python cpp/fuzz/make_corpus.py [FOLDER]
 
-Every file is made by tests/builders, so each byte of it is known; none is longer than 4 KiB (8 for `rewrite`). The last
-two bytes of `scan`, `fatbin` and `ar` inputs choose chunk sizes and file name (cpp/fuzz/fuzz.hpp), those of `rewrite`
-inputs layout and edits.
+Every file is made by tests/builders, so each byte of it is known; none is longer than 4 KiB (12 for `rewrite`). The
+last two bytes of `scan`, `fatbin` and `ar` inputs choose chunk sizes and file name (cpp/fuzz/fuzz.hpp), those of
+`rewrite` inputs layout and edits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.builders import fatbin, hostfile  # noqa: E402
 from tests.builders.fatbin import Image  # noqa: E402
 from tests.builders.hostfile import Code  # noqa: E402
 
-LIMITS = {"rewrite": 8192}  # bytes of a file, where it is not 4096: a page must fit that can be cut out
+LIMITS = {"rewrite": 12288}  # bytes of a file, where it is not 4096: a page must fit that can be cut out
 # Index of the name in fuzz.hpp, and the width of the chunks (2^(1 + width) at most).
 NAMES = ("", "a.so", "a.ptx", "a.cubin", "a.fatbin", "a.ltoir", "a.o", "a.a")
 
@@ -157,10 +157,20 @@ def ar_files() -> dict[str, bytes]:
     }
 
 
+def wrapper_in_section() -> bytes:
+    """A find: a wrapper inside a container, in a program at a fixed address, was lost when that was written anew."""
+    payload = fatbin.ptx() + bytes(64)
+    made = hostfile.shared(
+        [Code(data=fatbin.container(Image(kind=fatbin.PTX, arch=80, payload=payload)))] * 2, pointers="in-place"
+    )
+    inner = made.containers[1] - 40 + -made.containers[1] % 8
+    return made.data[:inner] + fatbin.wrapper(data=hostfile.BASE + made.containers[0]) + made.data[inner + 24 :]
+
+
 def rewrite_files() -> dict[str, bytes]:
     """Two bytes behind each file: layout (modulo 3: repack, append, move) and which containers become what."""
     some = images()
-    large = Code(data=fatbin.container(Image(kind=fatbin.PTX, arch=80, payload=fatbin.ptx() + bytes(6000))))
+    large = Code(data=fatbin.container(Image(kind=fatbin.PTX, arch=80, payload=fatbin.ptx() + bytes(8000))))
     codes = [Code(data=fatbin.container(some["ptx"])), Code(data=fatbin.container(some["cubin-7"]))]
     unreferenced = Code(data=codes[0].data, version=0)
     pages = hostfile.shared([*codes[:1], large])
@@ -174,9 +184,10 @@ def rewrite_files() -> dict[str, bytes]:
             (0xC, "rela", rela),
             (0xFFC, "relr", relr),
             (0, "exec", fixed),
-            (0xF00, "pages", pages),
+            (0xF0C, "pages", pages),
         ):
             files[f"{layout}-{name}"] = made.data + struct.pack("<H", seed - seed % 3 + number)
+    files["find-wrapper-in-section"] = wrapper_in_section() + struct.pack("<H", 0)
     files["append-no-headers"] = bare.data + struct.pack("<H", 1)
     return files
 

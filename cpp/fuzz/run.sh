@@ -69,7 +69,7 @@ for target in $targets; do
   log=$build/$target.log
   mkdir -p "$work"
   status=passed
-  "$build/cpp/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=8192 \
+  "$build/cpp/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=12288 \
     -print_final_stats=1 -artifact_prefix="$build/finds/$target-" "$work" "$here/corpus/$target" >"$log" 2>&1 ||
     status=FAILED
   if [ $status = passed ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shim.devicecode import read_cubin, read_ptx
+from shim import _core
+from shim.devicecode import read_cubin, read_path, read_ptx
 from shim.errors import InputError
 from tests.builders.reading import facts, read_file, read_stream
 
@@ -71,3 +72,34 @@ def test_cubins(file: str) -> None:
 def test_texts(file: str) -> None:
     expected = {"plain": ["kernel"], "two": ["one", "two"], "declaration": []}
     assert [k.name for k in read_ptx(MADE[file])] == expected.get(file.split("/")[1], ["k"])
+
+
+def test_a_wrapper_in_a_container_is_not_lost(tmp_path: Path) -> None:
+    data = MADE["rewrite/find-wrapper-in-section"][:-2]
+    source = tmp_path / "source"
+    source.write_bytes(data)
+    inner, first, _ = [at for at in range(0, len(data) - 8, 4) if data[at : at + 4] == bytes.fromhex("b1436246")]
+    (target,) = [c.offset for c in read_path(source).containers][:1]
+    edit = (target, [inner, first], [_core.make_container_header(0)])
+    for layout in ("repack", "move"):
+        with pytest.raises(_core.RewriteRefused, match=r"neither a relocation nor an aligned word|program"):
+            _core.rewrite_containers(source, tmp_path / "out", [edit], layout=layout)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("file", [n for n in MADE if n.startswith("rewrite/") and "/find-" not in n])
+def test_the_writer_rewrites_its_corpus(file: str, tmp_path: Path) -> None:
+    data, layout = MADE[file][:-2], file.split("/")[1].split("-")[0]
+    assert ("repack", "append", "move")[int.from_bytes(MADE[file][-2:], "little") % 3] == layout
+    source = tmp_path / "source"
+    source.write_bytes(data)
+    code = read_path(source)
+    pointed = code.containers[code.wrappers[-1].container].offset
+    edit = (pointed, [code.wrappers[-1].offset], [_core.make_container_header(0)])
+    if file in ("rewrite/append-exec", "rewrite/move-exec"):  # good for the refusals' edges
+        with pytest.raises(_core.RewriteRefused, match=r"executable at a fixed address|program: layout move"):
+            _core.rewrite_containers(source, tmp_path / "out", [edit], layout=layout)
+        return
+    result = _core.rewrite_containers(source, tmp_path / "out", [edit], layout=layout)
+    assert (result.cut > 0) == (file in ("rewrite/repack-pages", "rewrite/move-pages"))
+    assert len(read_path(tmp_path / "out").wrappers) == len(code.wrappers)
