@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shim.applying.members import MemberContent
 from shim.applying.selection import compile_pattern
-from shim.applying.workfile import WorkFile, narrow, plan_file, refuse_all
+from shim.applying.workfile import WorkFile, narrow, plan_file
 from shim.devicecode import DeviceCode
 from shim.provenance.document import Request
 from shim.wheels.archive import WheelArchive
@@ -17,12 +17,13 @@ class Planner:
     """Takes libraries in any order and from several threads; those with steps are extracted into `folder`.
 
     Args:
-        nvidia: the whole wheel is NVIDIA's, so that all is refused.
+        nvidia: why the whole wheel is NVIDIA's (`licence.distribution_sign`), "" when it is not. Unless allowed, all
+            of it is refused then.
         keep: extract libraries with steps; a dry run does not need them.
     """
 
     def __init__(
-        self, archive: WheelArchive, request: Request, folder: Path, *, nvidia: bool, allow_nvidia: bool, keep: bool
+        self, archive: WheelArchive, request: Request, folder: Path, *, nvidia: str, allow_nvidia: bool, keep: bool
     ) -> None:
         self._archive = archive
         self._request = request
@@ -47,9 +48,7 @@ class Planner:
         wanted = self._request.wanted
         path = self._folder / f"old-{self._number[code.member]}-{Path(code.member).name}"
         extract = self._extractor(code, path)
-        plan = plan_file(code, wanted, allow_nvidia=self._allow_nvidia)
-        if self._nvidia and plan.steps:
-            plan = refuse_all(plan, "the whole wheel is NVIDIA's")
+        plan = plan_file(code, wanted, allow_nvidia=self._allow_nvidia, around=self._nvidia)
         if self._pattern is not None:
             plan = narrow(code, plan, extract, wanted, self._pattern)
         if plan.steps and self._keep:

@@ -10,7 +10,7 @@ from pathlib import Path
 from shim.applying.selection import select
 from shim.devicecode import DeviceCode
 from shim.planning import LibraryPlan, Refusal, Wanted, plan_library
-from shim.planning.licence import is_nvidia_library
+from shim.planning.licence import library_sign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,16 +26,28 @@ class WorkFile:
         return self.code.member
 
 
-def plan_file(code: DeviceCode, wanted: Wanted, *, allow_nvidia: bool) -> LibraryPlan:
-    """Plan one file; NVIDIA's own libraries are refused unless allowed."""
+def plan_file(code: DeviceCode, wanted: Wanted, *, allow_nvidia: bool, around: str = "") -> LibraryPlan:
+    """Plan one file; what NVIDIA's licence covers is refused unless allowed.
+
+    Args:
+        around: why the wheel around it is NVIDIA's as a whole, "" when it is not (`licence.distribution_sign`).
+    """
     plan = plan_library(code, wanted)
-    if allow_nvidia or not plan.steps or not is_nvidia_library(code.member):
+    sign = around or library_sign(code.member, code.soname)
+    if not sign or not (plan.steps or plan.refusals):
         return plan
-    return refuse_all(plan, "it is one of NVIDIA's libraries by its name")
+    if allow_nvidia:
+        return replace(plan, licence=sign) if plan.steps else plan
+    return refuse_all(plan, sign)
 
 
 def refuse_all(plan: LibraryPlan, why: str) -> LibraryPlan:
-    """The plan with every step refused for NVIDIA's licence."""
+    """The plan with every step refused for NVIDIA's licence; nothing else is said of a file that stays as it is.
+
+    A refusal that calls for nothing (`unproven-without-ptx`) stays what it is when there is no step.
+    """
+    if not plan.steps and all(refusal.code == "unproven-without-ptx" for refusal in plan.refusals):
+        return plan
     refusal = Refusal(
         code="nvidia-licensed",
         container=None,
@@ -55,4 +67,5 @@ def narrow(
     candidates += [refusal.container for refusal in plan.refusals if refusal.container is not None]
     if not plan.steps:
         return replace(plan, refusals=(), skipped=len(candidates))
-    return plan_library(code, wanted, select(code, extracted(), pattern, candidates))
+    narrowed = plan_library(code, wanted, select(code, extracted(), pattern, candidates))
+    return replace(narrowed, licence=plan.licence if narrowed.steps else "")

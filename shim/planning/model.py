@@ -100,6 +100,7 @@ class LibraryPlan:
         layout: how the file will be written, as far as it can be told before anything is compiled.
         skipped: containers left out by `--only`.
         ptx_bytes: PTX text to compile, for the estimate of the cost.
+        licence: why NVIDIA's licence covers the file that is changed all the same (`--allow-nvidia`), else "".
     """
 
     member: str
@@ -109,6 +110,7 @@ class LibraryPlan:
     layout: LayoutChoice
     skipped: int = 0
     ptx_bytes: int = 0
+    licence: str = ""
 
     @property
     def before(self) -> Grade:

@@ -19,6 +19,9 @@ from shim.planning import LibraryPlan, Refusal, Wanted
 SCHEMA = "shim-provenance/1"
 FOLDER = "shim"
 FILE = "provenance.json"
+LICENCE_WARNING = (
+    "NVIDIA's licence forbids to modify it, and so to pass on the result; changed because --allow-nvidia was given"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +39,13 @@ class Request:
 
     only: the `--only` expression, "" for everything.
     recipes: ids asked for by name; () for all that are not opt-in, None for no recipes.
+    allow_nvidia: files under NVIDIA's licence are changed too.
     """
 
     wanted: Wanted
     only: str = ""
     recipes: tuple[str, ...] | None = ()
+    allow_nvidia: bool = False
 
     def document(self) -> dict[str, Any]:
         return {
@@ -52,6 +57,7 @@ class Request:
             "recompress": self.wanted.repack_old,
             "layout": self.wanted.layout.value if self.wanted.layout else "auto",
             "only": self.only,
+            "allow_nvidia": self.allow_nvidia,
             "recipes": None if self.recipes is None else sorted(self.recipes),
         }
 
@@ -108,6 +114,8 @@ def _member(plan: LibraryPlan, patched: PatchedFile | None, digests: Mapping[str
         "refusals": [_refusal(refusal) for refusal in plan.refusals],
         "left_out_by_only": plan.skipped,
     }
+    if patched is not None and plan.licence:
+        document["licence_warning"] = f"{plan.licence}: {LICENCE_WARNING}"
     if patched is not None:
         document |= {
             "original": {"sha256": digests[plan.member].before, "size": patched.original_size},
