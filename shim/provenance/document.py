@@ -19,9 +19,7 @@ from shim.planning import LibraryPlan, Refusal, Wanted
 SCHEMA = "shim-provenance/1"
 FOLDER = "shim"
 FILE = "provenance.json"
-LICENCE_WARNING = (
-    "NVIDIA's licence forbids to modify it, and so to pass on the result; changed because --allow-nvidia was given"
-)
+LICENCE_WARNING = "its licence forbids changes, and passing on the result; changed because of --allow-nvidia"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
