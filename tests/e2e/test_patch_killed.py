@@ -79,27 +79,27 @@ def check(killings: Killings, name: str, suffixes: Sequence[str] = ()) -> None:
 
 
 def test_single_file(bench: Bench) -> None:
-    killings = bench.kill("patch", bench.library, "-o", bench.out, "--force")
+    killings = bench.kill("patch", "--no-recipes", bench.library, "-o", bench.out, "--force")
     assert sorted(killings.done) == ["lib.so", "lib.so.shim.json", "lib.so.undo"]
     check(killings, "lib.so", BESIDE)
 
 
 def test_single_file_that_replaces_another(bench: Bench) -> None:
     bench.shim("patch", bench.library, "-o", bench.out, "--target", "12.0")
-    killings = bench.kill("patch", bench.library, "-o", bench.out, "--force")
+    killings = bench.kill("patch", "--no-recipes", bench.library, "-o", bench.out, "--force")
     assert killings.before["lib.so"] != killings.done["lib.so"]
     check(killings, "lib.so", BESIDE)
 
 
 def test_wheel(bench: Bench) -> None:
-    killings = bench.kill("patch", bench.wheel, "-o", bench.out)
+    killings = bench.kill("patch", "--no-recipes", bench.wheel, "-o", bench.out)
     assert sorted(killings.done) == [PATCHED, PATCHED + ".undo"]
     check(killings, PATCHED, (".undo",))
 
 
 def test_wheel_that_replaces_another(bench: Bench) -> None:
     bench.shim("patch", bench.wheel, "-o", bench.out, "--only", "first")
-    killings = bench.kill("patch", bench.wheel, "-o", bench.out, "--force")
+    killings = bench.kill("patch", "--no-recipes", bench.wheel, "-o", bench.out, "--force")
     assert killings.before[PATCHED] != killings.done[PATCHED]
     check(killings, PATCHED, (".undo",))
 
