@@ -71,16 +71,18 @@ def verify_wheel(path: Path, limits: Limits, watcher: Watcher, jobs: int | None 
         document = read_provenance(archive)
         if document is None:
             rebuilt = read_rebuilt(archive, contents)
+            if rebuilt is not None:
+                _check_build(archive, [rebuilt.target], "built")
             return Verified(
                 members=len(record.rows), patched=False, target="", libraries=(), images=0, edits=0, rebuilt=rebuilt
             )
-        _check_build(archive, [str(device) for device in document["request"]["targets"]])
         by_path = {content.member.path: content for content in contents}
         try:
+            _check_build(archive, [str(device) for device in document["request"]["targets"]])
             targets = _targets(document["request"])
             libraries, images = _check_members(archive, document["members"], by_path, targets)
             edits = _check_edited(document.get("edited", []), by_path)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path.name}: its provenance lacks or garbles {error}", hint=_HINT) from error
         return Verified(
             members=len(record.rows),
@@ -100,11 +102,11 @@ def _targets(request: Mapping[str, Any]) -> list[Target]:
     ]
 
 
-def _check_build(archive: WheelArchive, devices: Sequence[str]) -> None:
+def _check_build(archive: WheelArchive, devices: Sequence[str], made: str = "patched") -> None:
     build = "_".join(f"sm{device.replace('.', '')}" for device in devices)
     if archive.name is None or not archive.name.build.endswith(build):
         raise VerifyError(
-            f"{archive.path.name}: patched for {', '.join(devices)}, but its build tag is not ...{build}",
+            f"{archive.path.name}: {made} for {', '.join(devices)}, but its build tag is not ...{build}",
             hint="give it back the name that shim wrote it under",
         )
 

@@ -9,7 +9,9 @@ from tests.builders.kernels import ptx_text
 from tests.builders.wheels import make_wheel
 
 
-def ptx_image(name: str = "kernel", *, target: str = "80", steps: int = 1, compression: int = fatbin.ZSTD) -> fatbin.Image:
+def ptx_image(
+    name: str = "kernel", *, target: str = "80", steps: int = 1, compression: int = fatbin.ZSTD
+) -> fatbin.Image:
     """One PTX entry; `steps` makes it larger."""
     text = ptx_text([name], target=f"sm_{target}", steps=steps) + b"\0"
     return fatbin.Image(kind=fatbin.PTX, arch=int(target.rstrip("af")), payload=text, compression=compression)

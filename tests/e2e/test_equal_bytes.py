@@ -92,7 +92,10 @@ def test_two_processors(shim: Shim, tmp_path: Path) -> None:
     if version[1] == zlib.ZLIB_RUNTIME_VERSION:
         assert digests(tmp_path / "there") == digests(tmp_path / "here")
     else:  # canonical bytes depend on the release of zlib, which provenance names: compare what is compressed
-        with zipfile.ZipFile(tmp_path / "here" / PATCHED) as one, zipfile.ZipFile(tmp_path / "there" / PATCHED) as other:
+        with (
+            zipfile.ZipFile(tmp_path / "here" / PATCHED) as one,
+            zipfile.ZipFile(tmp_path / "there" / PATCHED) as other,
+        ):
             assert one.namelist() == other.namelist()
             assert one.read("demo/lib.so") == other.read("demo/lib.so")
 
