@@ -46,11 +46,13 @@ def read_cubin(
 def read_ptx(data: Buffer) -> tuple[int, int, int, str, list[tuple[bytes, int, int, list[int]]]]: ...
 
 class RewriteRefused(ValueError):
-    """An ELF file to which nothing can be appended safely."""
+    """An ELF file that cannot be rewritten safely, at least not in this layout."""
 
     offset: int
 
-class AppendResult:
+class RewriteResult:
+    @property
+    def layout(self) -> str: ...
     @property
     def original_size(self) -> int: ...
     @property
@@ -62,19 +64,22 @@ class AppendResult:
     @property
     def containers(self) -> list[int]: ...
     @property
-    def undo(self) -> list[tuple[int, bytes]]: ...
+    def moved(self) -> list[tuple[int, int]]: ...
+    @property
+    def old(self) -> list[tuple[int, int, int]]: ...
     @property
     def slot(self) -> str: ...
     @property
     def strip_unsafe(self) -> bool: ...
+    @property
+    def cut(self) -> int: ...
 
 _Path = str | os.PathLike[str]
 _Piece = Buffer | tuple[int, int] | os.PathLike[str]
 
-def append_containers(
-    src: _Path, dst: _Path, edits: Sequence[tuple[Sequence[int], Sequence[_Piece]]]
-) -> AppendResult: ...
-def restore_file(patched: _Path, dst: _Path, size: int, undo: Sequence[tuple[int, bytes]]) -> None: ...
+def rewrite_containers(
+    src: _Path, dst: _Path, edits: Sequence[tuple[int, Sequence[int], Sequence[_Piece]]], *, layout: str
+) -> RewriteResult: ...
 def make_entry(
     *,
     kind: int,

@@ -1,4 +1,4 @@
-// Python face of the writer: fatbin entries and containers, appending to ELF files, and the ELF questions tests ask.
+// Python face of the writer: fatbin entries and containers, rewriting ELF files, and the ELF questions tests ask.
 // No logic here: arguments are taken apart, the GIL is released, the core is called.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "bindings.hpp"
@@ -40,32 +41,29 @@ Piece to_piece(const py::handle& object, std::deque<BufferView>& held) {
 std::vector<ContainerEdit> to_edits(const py::sequence& edits, std::deque<BufferView>& held) {
   std::vector<ContainerEdit> out;
   for (const py::handle edit : edits) {
-    const auto [wrappers, pieces] = edit.cast<std::pair<std::vector<std::uint64_t>, py::sequence>>();
+    const auto [offset, wrappers, pieces] =
+        edit.cast<std::tuple<std::uint64_t, std::vector<std::uint64_t>, py::sequence>>();
     ContainerEdit& added = out.emplace_back();
+    added.offset = offset;
     added.wrappers = wrappers;
     for (const py::handle piece : pieces) added.pieces.push_back(to_piece(piece, held));
   }
   return out;
 }
 
-AppendResult py_append_containers(const std::filesystem::path& src, const std::filesystem::path& dst,
-                                  const py::sequence& edits) {
-  std::deque<BufferView> held;
-  const auto parsed = to_edits(edits, held);
-  const py::gil_scoped_release release;
-  return append_containers(src.string(), dst.string(), parsed);
+Layout to_layout(const std::string& name) {
+  for (const Layout layout : {Layout::Repack, Layout::Append, Layout::Move})
+    if (name == layout_name(layout)) return layout;
+  throw py::value_error("layout: expected 'repack', 'append' or 'move', found '" + name + "'");
 }
 
-void py_restore_file(const std::filesystem::path& patched, const std::filesystem::path& dst, std::uint64_t size,
-                     const py::sequence& undo) {
-  std::vector<ByteEdit> edits;
-  for (const py::handle edit : undo) {
-    const auto [offset, original] = edit.cast<std::pair<std::uint64_t, py::buffer>>();
-    const BufferView buffer(original);
-    edits.push_back({offset, {buffer.bytes().begin(), buffer.bytes().end()}});
-  }
+RewriteResult py_rewrite_containers(const std::filesystem::path& src, const std::filesystem::path& dst,
+                                    const py::sequence& edits, const std::string& layout) {
+  std::deque<BufferView> held;
+  const auto parsed = to_edits(edits, held);
+  const Layout wanted = to_layout(layout);
   const py::gil_scoped_release release;
-  restore_file(patched.string(), dst.string(), size, edits);
+  return rewrite_containers(src.string(), dst.string(), parsed, wanted);
 }
 
 py::bytes py_make_entry(std::uint16_t kind, std::uint32_t arch, const std::string& suffix, const py::buffer& image,
@@ -145,25 +143,31 @@ void register_errors(py::module_& m) {
 }
 
 void register_result(py::module_& m) {
-  py::class_<AppendResult>(m, "AppendResult", "What append_containers did. All offsets are file offsets in bytes.")
-      .def_readonly("original_size", &AppendResult::original_size)
-      .def_readonly("size", &AppendResult::size, "Size of the new file.")
-      .def_readonly("segment_offset", &AppendResult::segment_offset)
-      .def_readonly("segment_vaddr", &AppendResult::segment_vaddr, "Address of the new read-only segment.")
-      .def_readonly("containers", &AppendResult::containers, "Offset of each edit's container, in order.")
+  py::class_<RewriteResult>(m, "RewriteResult", "What rewrite_containers did. All offsets are file offsets in bytes.")
       .def_property_readonly(
-          "undo",
-          [](const AppendResult& r) {
-            std::vector<std::pair<std::uint64_t, py::bytes>> out;
-            for (const auto& edit : r.undo) out.emplace_back(edit.offset, to_bytes(edit.original));
+          "layout", [](const RewriteResult& r) { return layout_name(r.layout); }, "'repack', 'append' or 'move'.")
+      .def_readonly("original_size", &RewriteResult::original_size)
+      .def_readonly("size", &RewriteResult::size, "Size of the new file.")
+      .def_readonly("segment_offset", &RewriteResult::segment_offset)
+      .def_readonly("segment_vaddr", &RewriteResult::segment_vaddr,
+                    "Address of the new read-only segment; it and the offset are 0 for 'repack', which has none.")
+      .def_readonly("containers", &RewriteResult::containers, "Offset of each edit's container, in order.")
+      .def_readonly("moved", &RewriteResult::moved,
+                    "(old offset, new offset) of the other containers of .nv_fatbin; none for 'append'.")
+      .def_property_readonly(
+          "old",
+          [](const RewriteResult& r) {
+            std::vector<std::tuple<std::uint64_t, std::uint64_t, std::int64_t>> out;
+            for (const auto& range : r.old) out.emplace_back(range.offset, range.size, range.at);
             return out;
           },
-          "(offset, original bytes) of all that was overwritten below original_size; ascending, apart.")
+          "(offset, size, offset in the new file or -1): the original from its first byte to its last.")
       .def_property_readonly(
-          "slot", [](const AppendResult& r) { return header_slot_name(r.slot); },
-          "Where the program header came from: 'unused', 'note' or 'moved' (the whole table moved).")
-      .def_readonly("strip_unsafe", &AppendResult::strip_unsafe,
-                    "GNU strip and objcopy would damage the new file.");
+          "slot", [](const RewriteResult& r) { return header_slot_name(r.slot); },
+          "Where program headers came from: 'none' (none needed), 'unused', 'note' or 'moved' (the whole table moved).")
+      .def_readonly("strip_unsafe", &RewriteResult::strip_unsafe,
+                    "GNU strip and objcopy would damage the new file.")
+      .def_readonly("cut", &RewriteResult::cut, "Bytes taken out of the middle of the file.");
 }
 
 }  // namespace
@@ -172,17 +176,17 @@ void register_rewrite(py::module_& m) {
   using namespace pybind11::literals;
   register_errors(m);
   register_result(m);
-  m.def("append_containers", &py_append_containers, "src"_a, "dst"_a, "edits"_a,
-        "Copy the linked ELF file `src` to `dst` (which must not exist; mode bits are kept), with new fatbin\n"
+  m.def("rewrite_containers", &py_rewrite_containers, "src"_a, "dst"_a, "edits"_a, py::kw_only(), "layout"_a,
+        "Copy the linked ELF file `src` to `dst` (which must not exist; mode bits are kept), with other fatbin\n"
         "containers.\n\n"
-        "edits: sequence of (wrappers, pieces). wrappers: file offsets of the 24-byte wrappers that will share the\n"
-        "container. pieces: the container's bytes in order, each a bytes-like object, a tuple (offset, size) of a\n"
-        "range of `src`, or the path of a file taken whole; the first holds the container header.\n"
+        "edits: sequence of (offset, wrappers, pieces). offset: of the old container. wrappers: file offsets of the\n"
+        "24-byte wrappers that lead to it and will share the new one: all of them, or with 'append' some. pieces: the\n"
+        "new container's bytes in order, each a bytes-like object, a tuple (offset, size) of a range of `src`, or the\n"
+        "path of a file taken whole; the first holds the container header.\n"
+        "layout: 'repack' (all containers of .nv_fatbin anew in their section, free pages cut out), 'append' (the\n"
+        "edited ones in a new segment) or 'move' (all in a new segment, the old section cut out).\n"
         "Raises RewriteRefused (a ValueError; `.offset`), ParseError, ValueError (bad edits), OSError; then there is\n"
         "no dst.");
-  m.def("restore_file", &py_restore_file, "patched"_a, "dst"_a, "size"_a, "undo"_a,
-        "Write the first `size` bytes of `patched`, with the undo list of an AppendResult applied, to `dst`, which\n"
-        "must not exist. Raises ValueError when an edit leaves the file, OSError.");
   m.def("make_entry", &py_make_entry, py::kw_only(), "kind"_a, "arch"_a, "suffix"_a = "", "image"_a,
         "compressed"_a = py::none(), "name"_a = "", "options"_a = "", "debug"_a = false,
         "One fatbin entry as fatbinary writes it.\n\n"

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <map>
+#include <utility>
 
 namespace shim {
 namespace {
@@ -135,6 +135,8 @@ ElfDynamic read_dynamic(const Windows& file, const Elf& elf) {
   if (tags.values.contains(DT_SONAME))
     out.soname = string_at(strings, tags.get(DT_SONAME), "library name (DT_SONAME)", names.offset);
   read_versions(file, elf, tags, strings, names.offset, out);
+  out.offset = tags.at;
+  out.tags = std::move(tags.values);
   return out;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,6 +28,13 @@ struct ElfDynamic {
   ElfTable relr;                // DT_RELR
   bool android_packed = false;  // DT_ANDROID_RELA or DT_ANDROID_REL: a format shim does not read
   std::uint64_t symtab = 0;     // file offset of .dynsym, 0 = none
+  std::map<std::int64_t, std::uint64_t> tags;  // all entries as they stand; of equal tags the last, as the loader does
+  std::uint64_t offset = 0;                    // of the section, in the file
+
+  std::uint64_t get(std::int64_t tag) const {
+    const auto it = tags.find(tag);
+    return it == tags.end() ? 0 : it->second;
+  }
 };
 
 // Found through PT_DYNAMIC, as the loader does, so that files without section headers are read too. A file without

@@ -16,14 +16,6 @@ void check_range(const SourceRange& range, std::uint64_t file_size) {
                                 std::to_string(range.offset) + " leaves the input file");
 }
 
-std::uint64_t piece_size(const Piece& piece, const SourceFile& source) {
-  if (const auto* bytes = std::get_if<Bytes>(&piece)) return bytes->size();
-  if (const auto* whole = std::get_if<WholeFile>(&piece)) return SourceFile(whole->path).size();
-  const auto& range = std::get<SourceRange>(piece);
-  check_range(range, source.size());
-  return range.size;
-}
-
 void check_header(Bytes first, std::uint64_t total) {
   if (first.size() < kContainerHeaderSize)
     throw std::invalid_argument("first piece is smaller than a container header");
@@ -38,6 +30,14 @@ void check_header(Bytes first, std::uint64_t total) {
 }
 
 }  // namespace
+
+std::uint64_t piece_size(const Piece& piece, const SourceFile& source) {
+  if (const auto* bytes = std::get_if<Bytes>(&piece)) return bytes->size();
+  if (const auto* whole = std::get_if<WholeFile>(&piece)) return SourceFile(whole->path).size();
+  const auto& range = std::get<SourceRange>(piece);
+  check_range(range, source.size());
+  return range.size;
+}
 
 std::uint64_t measure_container(std::span<const Piece> pieces, const SourceFile& source) {
   std::uint64_t total = 0;

@@ -20,6 +20,9 @@ struct WholeFile {
 };
 using Piece = std::variant<Bytes, SourceRange, WholeFile>;
 
+// Bytes of one piece. Throws std::invalid_argument, FileError.
+std::uint64_t piece_size(const Piece& piece, const SourceFile& source);
+
 // Size of the container. The first piece must hold its 16-byte header, and that must tell the size of all pieces.
 // Throws std::invalid_argument, FileError.
 std::uint64_t measure_container(std::span<const Piece> pieces, const SourceFile& source);

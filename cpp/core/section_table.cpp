@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <string_view>
-#include <unordered_map>
 
 #include "refused.hpp"
 
@@ -37,43 +37,49 @@ std::optional<SectionPlan> plan_sections(const Elf& elf) {
 }
 
 std::vector<std::byte> make_section_table(const Windows& file, const Elf& elf, const SectionPlan& plan,
-                                          std::uint64_t vaddr, std::uint64_t offset, std::uint64_t size) {
+                                          const ContainerPlace& place, const Cut& cut, bool retire) {
   const Bytes old = file.view(elf.header.shoff, elf.header.shnum * sizeof(Elf64_Shdr), "section header table");
   std::vector<Elf64_Shdr> table;
   table.reserve(elf.header.shnum + 1);
-  for (std::size_t i = 0; i < elf.header.shnum; ++i)
+  for (std::size_t i = 0; i < elf.header.shnum; ++i) {
     table.push_back(load<Elf64_Shdr>(old.data() + i * sizeof(Elf64_Shdr)));
-  Elf64_Shdr added{};
-  added.sh_name = table[plan.old_index].sh_name;
-  added.sh_type = SHT_PROGBITS;
-  added.sh_flags = SHF_ALLOC;
-  added.sh_addr = vaddr;
-  added.sh_offset = offset;
-  added.sh_size = size;
-  added.sh_addralign = plan.alignment;
-  table[plan.old_index].sh_name += kRetiredNameShift;
-  table.push_back(added);
+    if (table.back().sh_type != SHT_NULL) table.back().sh_offset = cut.shifted(table.back().sh_offset);
+  }
+  Elf64_Shdr code = table[plan.old_index];
+  code.sh_addr = place.vaddr;
+  code.sh_offset = place.offset;
+  code.sh_size = place.size;
+  Elf64_Shdr retired = table[plan.old_index];
+  if (retire) {
+    code.sh_type = SHT_PROGBITS;
+    code.sh_flags = SHF_ALLOC;
+    code.sh_link = code.sh_info = 0;
+    code.sh_addralign = plan.alignment;
+    code.sh_entsize = 0;
+  } else {
+    retired = {};
+    retired.sh_name = code.sh_name;
+    retired.sh_type = SHT_PROGBITS;
+    retired.sh_offset = sizeof(Elf64_Ehdr);
+    retired.sh_addralign = 1;
+  }
+  retired.sh_name += kRetiredNameShift;
+  table[plan.old_index] = retire ? retired : code;
+  table.push_back(retire ? code : retired);
   const Bytes bytes = std::as_bytes(std::span(table));
   return {bytes.begin(), bytes.end()};
 }
 
 std::vector<SymbolEdit> moved_symbols(const Windows& file, const Elf& elf, const SectionPlan& plan,
-                                      std::span<const MovedContainer> moved) {
-  std::unordered_map<std::uint64_t, const MovedContainer*> by_address;
-  for (const MovedContainer& container : moved) by_address.emplace(container.old_vaddr, &container);
+                                      const std::function<bool(Elf64_Sym&)>& follow) {
   std::vector<SymbolEdit> out;
   for (const Section& section : elf.sections) {
     if (section.type != SHT_SYMTAB) continue;
     const Bytes table = file.view(section.offset, section.size, "symbol table");
     for (std::size_t pos = 0; pos + sizeof(Elf64_Sym) <= table.size(); pos += sizeof(Elf64_Sym)) {
       auto symbol = load<Elf64_Sym>(table.data() + pos);
-      if (symbol.st_shndx != plan.old_index || ELF64_ST_TYPE(symbol.st_info) != STT_OBJECT) continue;
-      const auto it = by_address.find(symbol.st_value);
-      if (it == by_address.end()) continue;
-      symbol.st_value = it->second->vaddr;
-      symbol.st_shndx = static_cast<std::uint16_t>(elf.header.shnum);
-      if (symbol.st_size != 0) symbol.st_size = it->second->size;
-      out.push_back({section.offset + pos, symbol});
+      if (symbol.st_shndx != plan.old_index || !follow(symbol)) continue;
+      if (std::memcmp(&symbol, table.data() + pos, sizeof symbol) != 0) out.push_back({section.offset + pos, symbol});
     }
   }
   return out;

@@ -1,23 +1,19 @@
-// Section headers and symbols of a file whose fatbin containers moved into a new segment.
+// Section headers and symbols of a file whose fatbin containers were written anew.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
-#include <span>
 #include <vector>
 
 #include "elf.hpp"
+#include "offset_map.hpp"
 
 namespace shim {
 
-struct MovedContainer {
-  std::uint64_t old_vaddr = 0;
-  std::uint64_t vaddr = 0;
-  std::uint64_t size = 0;
-};
-
-// Tools find containers through the first section named .nv_fatbin, so that name goes to the new place; the old section
-// is called _fatbin from then on (its name starts 3 bytes further, so the string table stays as it is).
+// Tools find containers through the first section named .nv_fatbin, so that name goes to the new place. Every rewritten
+// file has a section _fatbin (the same string, 3 bytes further, so the string table stays as it is): the old section
+// where that stays, else an empty one. It tells that the file was patched.
 struct SectionPlan {
   std::uint32_t old_index = 0;     // of .nv_fatbin
   std::uint64_t alignment = 8;     // of its contents
@@ -27,18 +23,24 @@ struct SectionPlan {
 // that was patched before, no number left for another section.
 std::optional<SectionPlan> plan_sections(const Elf& elf);
 
-// The old table plus one header for [vaddr, vaddr+size) at `offset`.
+struct ContainerPlace {
+  std::uint64_t vaddr = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t size = 0;
+};
+
+// The new table: offsets shifted by the cut, and one header more. `retire`: the old section stays as _fatbin.
 std::vector<std::byte> make_section_table(const Windows& file, const Elf& elf, const SectionPlan& plan,
-                                          std::uint64_t vaddr, std::uint64_t offset, std::uint64_t size);
+                                          const ContainerPlace& place, const Cut& cut, bool retire);
 
 struct SymbolEdit {
-  std::uint64_t offset = 0;  // in the file
+  std::uint64_t offset = 0;  // in the original
   Elf64_Sym symbol{};        // as it must be
 };
 
-// Symbols of .symtab that name a moved container (nvcc's local `fatbinData`). Debuggers and linters read them; the
-// loader does not. One pass.
+// Symbols of .symtab that stand in the old section, as `follow` changes them; it returns whether it did. Debuggers and
+// linters read them (nvcc leaves a local `fatbinData` at each container); the loader does not. One pass.
 std::vector<SymbolEdit> moved_symbols(const Windows& file, const Elf& elf, const SectionPlan& plan,
-                                      std::span<const MovedContainer> moved);
+                                      const std::function<bool(Elf64_Sym&)>& follow);
 
 }  // namespace shim

@@ -61,10 +61,9 @@ def rewrite(source: Path, dest: Path, edits: Sequence[Edit], layout: Layout, *, 
     Raises:
         PlanError: the ELF file cannot be written in this layout (docs/patching.md lists the cases); no `dest` then.
     """
-    if layout is not Layout.APPEND:
-        raise PlanError(f"{member}: layout {layout} is not there yet")
+    drafts = [(edit.offset, edit.wrappers, edit.pieces) for edit in edits]
     try:
-        result = _core.append_containers(source, dest, [(edit.wrappers, edit.pieces) for edit in edits])
+        result = _core.rewrite_containers(source, dest, drafts, layout=layout.value)
     except _core.RewriteRefused as error:
         raise PlanError(
             f"{member}: {error}", hint="Rebuild it from source for the target; docs/patching.md has the cases."
@@ -74,20 +73,8 @@ def rewrite(source: Path, dest: Path, edits: Sequence[Edit], layout: Layout, *, 
         original_size=result.original_size,
         size=result.size,
         containers=tuple(result.containers),
-        old=_in_place([(offset, len(data)) for offset, data in result.undo], result.original_size),
+        old=tuple(
+            OldRange(offset=offset, size=size, at=None if at < 0 else at) for offset, size, at in result.old
+        ),
         strip_unsafe=result.strip_unsafe,
     )
-
-
-def _in_place(gone: Sequence[tuple[int, int]], size: int) -> tuple[OldRange, ...]:
-    """Ranges of a file of which nothing moved and only `gone` was overwritten."""
-    ranges = []
-    at = 0
-    for offset, length in gone:
-        if offset > at:
-            ranges.append(OldRange(offset=at, size=offset - at, at=at))
-        ranges.append(OldRange(offset=offset, size=length, at=None))
-        at = offset + length
-    if at < size:
-        ranges.append(OldRange(offset=at, size=size - at, at=at))
-    return tuple(ranges)

@@ -178,11 +178,13 @@ def without_section_headers(data: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A built file. `wrappers`: file offset of each container's wrapper; `slots`: address of its pointer."""
+    """A built file. `offsets`: of the containers; `wrappers`: file offset of each container's wrapper; `slots`: address
+    of its pointer."""
 
     path: Path
     data: bytes
     containers: tuple[bytes, ...]
+    offsets: tuple[int, ...]
     wrappers: tuple[int, ...]
     slots: tuple[int, ...]
 
@@ -201,10 +203,12 @@ def sample(name: str) -> Sample:
     with path.open("rb") as file:
         section = ELFFile(file).get_section_by_name(SEGMENT)
         offset, address = section["sh_offset"], section["sh_addr"]
+    data = path.read_bytes()
     return Sample(
         path=path,
-        data=path.read_bytes(),
+        data=data,
         containers=containers,
+        offsets=tuple(data.index(container) for container in containers),
         wrappers=tuple(offset + 24 * number for number in range(3)),
         slots=tuple(address + 24 * number + 8 for number in range(3)),
     )
