@@ -73,8 +73,6 @@ def rewrite(source: Path, dest: Path, edits: Sequence[Edit], layout: Layout, *, 
         original_size=result.original_size,
         size=result.size,
         containers=tuple(result.containers),
-        old=tuple(
-            OldRange(offset=offset, size=size, at=None if at < 0 else at) for offset, size, at in result.old
-        ),
+        old=tuple(OldRange(offset=offset, size=size, at=None if at < 0 else at) for offset, size, at in result.old),
         strip_unsafe=result.strip_unsafe,
     )

@@ -33,6 +33,18 @@ def plan_file(code: DeviceCode, wanted: Wanted, *, allow_nvidia: bool, around: s
         around: why the wheel around it is NVIDIA's as a whole, "" when it is not (`licence.distribution_sign`).
     """
     plan = plan_library(code, wanted)
+    if _without_sections(code, plan):
+        plan = _refused(
+            plan,
+            Refusal(
+                code="elf-refused",
+                container=None,
+                offset=0,
+                reason="file without section headers: a container that nothing points at any more could not be told from "
+                "one that the library loads by itself",
+                advice="take the library before its section headers were removed, or rebuild it",
+            ),
+        )
     sign = around or library_sign(code.member, code.soname)
     if not sign or not (plan.steps or plan.refusals):
         return plan
@@ -48,13 +60,27 @@ def refuse_all(plan: LibraryPlan, why: str) -> LibraryPlan:
     """
     if not plan.steps and all(refusal.code == "unproven-without-ptx" for refusal in plan.refusals):
         return plan
-    refusal = Refusal(
-        code="nvidia-licensed",
-        container=None,
-        offset=0,
-        reason=f"{why}, and NVIDIA's licence forbids to modify it",
-        advice="take a newer release of it from NVIDIA; --allow-nvidia overrides this where you have the right to",
+    return _refused(
+        plan,
+        Refusal(
+            code="nvidia-licensed",
+            container=None,
+            offset=0,
+            reason=f"{why}, and NVIDIA's licence forbids to modify it",
+            advice="take a newer release of it from NVIDIA; --allow-nvidia overrides this where you have the right to",
+        ),
     )
+
+
+def _without_sections(code: DeviceCode, plan: LibraryPlan) -> bool:
+    """Whether containers that would change are known by their wrappers only: their file has no section headers."""
+    return code.format == "elf" and any(
+        step.wrappers and not code.containers[step.container].section for step in plan.steps
+    )
+
+
+def _refused(plan: LibraryPlan, refusal: Refusal) -> LibraryPlan:
+    """The plan with this instead of all it would do and say."""
     unchanged = tuple(replace(promise, after=promise.before) for promise in plan.promises)
     return replace(plan, steps=(), refusals=(refusal,), promises=unchanged, ptx_bytes=0)
 

@@ -1,4 +1,4 @@
-"""The command line called in this process: for tests with many calls, where starting Python would take most of the time."""
+"""The command line called in this process: for tests with many calls, where starting Python would take longest."""
 
 from __future__ import annotations
 

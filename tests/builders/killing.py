@@ -1,7 +1,7 @@
 """Kill a run of shim at every call that changes a file, and look at what is left; nothing in shim knows of it.
 
-`killer.c` is preloaded. One process with everything imported forks a child for each point, so that a point costs what the
-run itself costs.
+`killer.c` is preloaded. One process with everything imported forks a child for each point, so that a point costs what
+the run itself costs.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""SIGKILL at every call that changes a file: what is left is the old or the new, its reverse data fits, a re-run works."""
+"""SIGKILL at every call that changes a file: old or new is left, its reverse data fits, and a re-run works."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -37,12 +37,12 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path) -> Bench:
     made = Bench(tmp_path)
     for target in ("12.0", "12.1"):  # compile all there is, so that the killed runs are about files only
         for subject in (made.wheel, made.library):
             made.shim("patch", subject, "-o", tmp_path / "warm" / target, "--target", target)
-    yield made
+    return made
 
 
 def pairs(files: Files, name: str, suffixes: Sequence[str]) -> set[tuple[str | None, ...]]:

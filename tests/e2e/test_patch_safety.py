@@ -275,22 +275,23 @@ class TestAlreadyPatched:
             assert ran.err.count("error:") == 1
 
 
-class TestVerifyRebuilt:
-    RECORD = {
-        "schema": "shim-rebuild/1",
-        "source": {"filename": "demo-1.0.tar.gz", "sha256": "ab" * 32},
-        "target": "12.1",
-        "arch": "sm_121",
-        "grade": "native",
-    }
+RECORD = {
+    "schema": "shim-rebuild/1",
+    "source": {"filename": "demo-1.0.tar.gz", "sha256": "ab" * 32},
+    "target": "12.1",
+    "arch": "sm_121",
+    "grade": "native",
+}
 
+
+class TestVerifyRebuilt:
     def rebuilt(self, shim: CommandLine, folder: Path, **changes: object) -> Path:
         path = folder / "raw" / "lib.so"
         path.parent.mkdir(parents=True)
         path.write_bytes(library("one").data)
         assert shim("patch", path, "-o", folder / "made", "--target", str(changes.pop("made_for", "12.1"))).code == 0
         build = str(changes.pop("build", "1sm121"))
-        document = {**self.RECORD, **changes}
+        document = {**RECORD, **changes}
         members = {
             "demo/lib.so": (folder / "made" / "lib.so").read_bytes(),
             f"{INFO}/shim/rebuild.json": json.dumps({k: v for k, v in document.items() if v is not None}),
