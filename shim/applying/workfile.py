@@ -40,8 +40,8 @@ def plan_file(code: DeviceCode, wanted: Wanted, *, allow_nvidia: bool, around: s
                 code="elf-refused",
                 container=None,
                 offset=0,
-                reason="file without section headers: a container that nothing points at any more could not be told from "
-                "one that the library loads by itself",
+                reason="file without section headers: a container that nothing points at any more could not be told "
+                "from one that the library loads by itself",
                 advice="take the library before its section headers were removed, or rebuild it",
             ),
         )
