@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from builders import elf, fatbin, hostfile
 from builders.command import CommandLine
-from builders.kernels import ptx_text
+from builders.kernels import build_cubin, ptx_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracles.ptxas import cubin
 
 from shim.arch import ComputeCapability, Target
 from shim.devicecode import DeviceCode, ImageKind, read_path
@@ -42,6 +41,12 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 @cache
 def _ptx(target: str, kernel: str) -> bytes:
     return ptx_text([kernel], target=f"sm_{target}", isa="8.8" if target.startswith("12") else "8.0") + b"\0"
+
+
+@cache
+def cubin(arch: str) -> bytes:
+    """Machine code of the same kernel."""
+    return build_cubin(ptx_text(["kernel"]), arch=f"sm_{arch}")
 
 
 @st.composite
@@ -127,7 +132,7 @@ def check(shim: CommandLine, path: Path, folder: Path, target: str, layout: str)
     return "patched"
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     inside=containers,
     machine=st.sampled_from(["x86_64", "aarch64"]),
@@ -160,7 +165,7 @@ def test_files_made_byte_by_byte(
         check(shim, path, Path(name), target, layout)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     inside=containers,
     linked=st.sampled_from([name for name in elf.LAYOUTS if name != "lld-android"]),
