@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -192,6 +194,21 @@ class TestLicence:
         ran = shim("patch", source, "-o", tmp_path / "out", "--allow-nvidia")
         assert ran.code == 0
         assert "warning: demo/lib.so" in ran.err
+
+    @pytest.mark.real
+    def test_a_wheel_of_nvidia(self, shim: CommandLine, tmp_path: Path) -> None:
+        """cuRAND has PTX that the target would compile: only its licence stands in the way."""
+        options = ["--no-deps", "--only-binary=:all:", "--platform", "manylinux_2_27_x86_64", "--dest", tmp_path]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", *options, "nvidia-curand==10.4.5.25"]
+        subprocess.run(command, check=True)
+        (source,) = tmp_path.glob("*.whl")
+        ran = shim("patch", source, "-o", tmp_path / "out")
+        assert ran.code == 5
+        assert "[nvidia-licensed] the licence of the whole wheel is NVIDIA's (LicenseRef-NVIDIA-Proprietary)" in ran.err
+        assert names(tmp_path / "out") == []
+        allowed = shim("patch", source, "-o", tmp_path / "out", "--allow-nvidia", "--dry-run")
+        assert allowed.code == 0
+        assert "warning: nvidia/" in allowed.err
 
 
 class TestAlreadyPatched:

@@ -132,7 +132,7 @@ def check(shim: CommandLine, path: Path, folder: Path, target: str, layout: str)
     return "patched"
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     inside=containers,
     machine=st.sampled_from(["x86_64", "aarch64"]),
@@ -165,7 +165,7 @@ def test_files_made_byte_by_byte(
         check(shim, path, Path(name), target, layout)
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     inside=containers,
     linked=st.sampled_from([name for name in elf.LAYOUTS if name != "lld-android"]),
