@@ -1,6 +1,6 @@
 """Runs benchmarks and prints one Markdown table: ratios against named peers, medians of one run.
 
-    python bench/run.py [NAME...] [--rounds N]
+    python bench/run.py [NAME...] [--rounds N] [--minutes N]
 
 Exit code 0 when every goal was reached, else 1.
 """
@@ -19,6 +19,9 @@ from measure import BenchError
 from row import Row, table
 
 NAMES = ("scan-library", "scan-wheel", "patch-wheel", "retag-wheel", "compile-stage", "gates")
+LONG = ("aot-vllm",)
+"""Take minutes each: run only when they are named."""
+
 _TABLE = Path(__file__).with_name("out") / "table.md"
 _VERSIONS = ("sm121-shim", "isal", "cubloaty", "nvidia-cuda-cuobjdump", "wheel")
 
@@ -37,11 +40,15 @@ def machine() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Benchmarks of shim against named peers.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all when none is named")
+    names = f"of {', '.join(NAMES)}, which run when none is named, and {', '.join(LONG)}"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=names)
     parser.add_argument("--rounds", type=int, help="rounds after the warm-up; each benchmark has its own default")
+    parser.add_argument("--minutes", type=float, help=f"how long {', '.join(LONG)} may take; its own default is 5")
     chosen = parser.parse_args()
-    if unknown := set(chosen.names) - set(NAMES):
-        parser.error(f"no such benchmark: {', '.join(sorted(unknown))} (expected {', '.join(NAMES)})")
+    if unknown := set(chosen.names) - {*NAMES, *LONG}:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))} (expected {', '.join((*NAMES, *LONG))})")
+    if chosen.minutes is not None and chosen.minutes <= 0:
+        parser.error("--minutes: expected more than 0")
     if chosen.rounds is not None and chosen.rounds < 1:
         parser.error("--rounds: expected 1 or more")
     before = machine()
@@ -50,6 +57,8 @@ def main() -> int:
     for name in chosen.names or NAMES:
         print(f"{name} ...", file=sys.stderr, flush=True)
         module = importlib.import_module(name.replace("-", "_"))
+        if name in LONG and chosen.minutes is not None:
+            module.MINUTES = chosen.minutes
         try:
             rows += module.run(chosen.rounds or module.ROUNDS)
         except BenchError as error:

@@ -12,6 +12,7 @@ import zstandard
 from shim import _core
 from shim.applying.images import ImageFile
 from shim.applying.rewrite import Edit, Rewritten, rewrite
+from shim.applying.shelf import Cubin
 from shim.devicecode import Container, DeviceCode, ImageKind, read_cubin, read_ptx
 from shim.errors import PlanError, VerifyError
 from shim.planning import ContainerPlan, Layout, LibraryPlan, Make, Wanted
@@ -27,15 +28,21 @@ class NewImage:
     """Machine code for one step, as it came out of ptxas or nvlink.
 
     Attributes:
+        code: where it is.
         tools: programs and versions that made it. options: ptxas options replayed from the entry.
         cpu_seconds: time the programs took, when they ran; 0 from the cache.
     """
 
-    cubin: bytes
+    code: Cubin
     tools: tuple[str, ...]
     options: str
     cpu_seconds: float
     cached: bool
+
+    @property
+    def cubin(self) -> bytes:
+        """The bytes, read anew each time. Raises InputError."""
+        return self.code.read()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +110,14 @@ def new_entry(image: NewImage, arch: str) -> bytes:
     """One fatbin entry for a cubin, compressed as fatbinary would."""
     number = arch.removeprefix("sm_")
     suffix = number[-1] if number[-1] in "af" else ""
-    compressed = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=False).compress(image.cubin)
+    cubin = image.cubin
+    compressed = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=False).compress(cubin)
     return _core.make_entry(
         kind=2,
         arch=int(number.rstrip("af")),
         suffix=suffix,
-        image=image.cubin,
-        compressed=compressed if len(compressed) < len(image.cubin) else None,
+        image=cubin,
+        compressed=compressed if len(compressed) < len(cubin) else None,
     )
 
 

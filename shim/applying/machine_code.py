@@ -7,13 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shim.applying.budget import Budget, rank_of
 from shim.applying.compile import Outcome, compile_units
 from shim.applying.failure import CompileFailure
 from shim.applying.images import ImageFile
 from shim.applying.inject import NewImage
 from shim.applying.link import link_cubins
 from shim.applying.result import Work
-from shim.applying.units import CompiledUnit, CompileEvent, CompileUnit, LinkUnit
+from shim.applying.schedule import usable_cores
+from shim.applying.selection import kernel_names
+from shim.applying.shelf import HeldCubin
+from shim.applying.texts import StoredText
+from shim.applying.units import CompiledUnit, CompileEvent, CompileUnit, LeftOut, LinkUnit
 from shim.applying.workfile import WorkFile
 from shim.devicecode import ImageKind
 from shim.errors import ToolError
@@ -24,6 +29,7 @@ from shim.toolchain import Survey, Tool, choose_nvlink, choose_ptxas, survey
 MakeKey = tuple[str, int, str]  # (member, container, arch)
 
 _ADVICE = "rebuild it from source for the target"
+_GO_ON = "run the same command again to go on (with more minutes if none fitted): what was compiled is kept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +39,14 @@ class Toolbox:
     Attributes:
         ptxas: the one the user named, or None to choose for each PTX ISA version. offline: fetch nothing.
         jobs: programs at once; None = one a core.
+        budget: seconds of wall time for compiling; None = as long as it takes.
     """
 
     store: ContentStore | None
     ptxas: Path | None = None
     offline: bool = False
     jobs: int | None = None
+    budget: float | None = None
     driver_major: int = 13
 
 
@@ -85,6 +93,8 @@ def make_machine_code(
 ) -> MachineCode:
     """Compile and link everything the plans ask for. One failure stops no other step.
 
+    PTX and machine code are read where they are needed and not held as a whole.
+
     Raises:
         ToolError: no step has a ptxas that takes its PTX.
     """
@@ -97,12 +107,13 @@ def make_machine_code(
         with ImageFile(file.path, file.member) as source:
             for step, make in _makes(file):
                 try:
-                    units += _units(file, make, source, ptxas)
+                    units += _units(file, step, make, source, ptxas, ranked=toolbox.budget is not None)
                 except ToolError as error:
                     without_tool[file.member, step.container, make.arch] = error
     if without_tool and not units:
         raise next(iter(without_tool.values()))
-    outcomes = compile_units(units, store=toolbox.store, jobs=toolbox.jobs, on_event=on_event)
+    budget = None if toolbox.budget is None else Budget(toolbox.budget)
+    outcomes = compile_units(units, store=toolbox.store, jobs=toolbox.jobs, on_event=on_event, budget=budget)
     images: dict[MakeKey, NewImage] = {}
     refusals: dict[MakeKey, Refusal] = {
         key: _refusal(step, "no-ptxas", without_tool[key].message)
@@ -117,10 +128,14 @@ def make_machine_code(
                 if key in refusals:
                     continue
                 made = _image(file, step, make, source, outcomes, toolbox)
-                if isinstance(made, NewImage):
-                    images[key] = made
-                else:
-                    refusals[key] = _refusal(step, f"ptxas-{made.kind}", made.text)
+                match made:
+                    case NewImage():
+                        images[key] = made
+                    case CompileFailure():
+                        refusals[key] = _refusal(step, f"ptxas-{made.kind}", made.text)
+                    case LeftOut():
+                        why = "left out by --budget: the time was used up"
+                        refusals[key] = _refusal(step, "left-out-by-budget", why, _GO_ON)
     return MachineCode(images=images, refusals=refusals, work=_work(outcomes, time.monotonic() - started))
 
 
@@ -132,19 +147,32 @@ def _unit_key(file: WorkFile, offset: int, arch: str) -> str:
     return f"{file.member}@{offset:#x} {arch}"
 
 
-def _units(file: WorkFile, make: Make, source: ImageFile, ptxas: _Ptxas) -> list[CompileUnit]:
+def _units(
+    file: WorkFile, step: ContainerPlan, make: Make, source: ImageFile, ptxas: _Ptxas, *, ranked: bool
+) -> list[CompileUnit]:
+    """What one new image is made from.
+
+    Args:
+        ranked: find out where the units stand in the order; needs the names of their kernels.
+    """
+    texts = [s for s in make.sources if s.image.kind is ImageKind.PTX]
+    rank: tuple[float, ...] = ()
+    if ranked:
+        names = [name for s in texts for name in kernel_names(source, file.code, s.container)]
+        rank = rank_of(names, sum(s.image.size for s in texts))
     return [
         CompileUnit(
             key=_unit_key(file, s.image.offset, make.arch),
-            ptx=source.plain(s.image),
+            ptx=StoredText(path=file.path, member=file.member, image=s.image),
             options=s.image.options,
             target=make.arch,
             tool=ptxas.take(s.image.version, make.arch),
             label=f"{file.member} container {s.container}",
             relocatable=make.act is Act.LINK,
+            rank=rank,
+            group=f"{file.member} container {step.container} {make.arch}",
         )
-        for s in make.sources
-        if s.image.kind is ImageKind.PTX
+        for s in texts
     ]
 
 
@@ -155,7 +183,7 @@ def _image(
     source: ImageFile,
     outcomes: Mapping[str, Outcome],
     toolbox: Toolbox,
-) -> NewImage | CompileFailure:
+) -> NewImage | CompileFailure | LeftOut:
     objects: list[bytes] = []
     compiled: list[CompiledUnit] = []
     for s in make.sources:
@@ -163,17 +191,18 @@ def _image(
             objects.append(source.plain(s.image))
             continue
         outcome = outcomes[_unit_key(file, s.image.offset, make.arch)]
-        if isinstance(outcome, CompileFailure):
+        if not isinstance(outcome, CompiledUnit):
             return outcome
         compiled.append(outcome)
-        objects.append(outcome.cubin)
+        if make.act is Act.LINK:
+            objects.append(outcome.cubin)
     tools = {_name(unit.tool) for unit in compiled}
     options = " ".join(dict.fromkeys(" ".join(unit.options) for unit in compiled))
     seconds = sum(unit.seconds for unit in compiled)
     cached = all(unit.cached for unit in compiled)
     if make.act is not Act.LINK:
         return NewImage(
-            cubin=objects[0], tools=tuple(sorted(tools)), options=options, cpu_seconds=seconds, cached=cached
+            code=compiled[0].code, tools=tuple(sorted(tools)), options=options, cpu_seconds=seconds, cached=cached
         )
     nvlink = choose_nvlink(compiled[0].tool, offline=toolbox.offline)
     label = f"{file.member} container {step.container}"
@@ -183,7 +212,7 @@ def _image(
     if isinstance(linked, CompileFailure):
         return linked
     return NewImage(
-        cubin=linked.cubin,
+        code=HeldCubin(data=linked.cubin),
         tools=tuple(sorted(tools | {_name(nvlink)})),
         options=options,
         cpu_seconds=seconds + linked.seconds,
@@ -195,8 +224,8 @@ def _name(tool: Tool) -> str:
     return f"{tool.name} {'.'.join(map(str, tool.version))}"
 
 
-def _refusal(step: ContainerPlan, code: str, text: str) -> Refusal:
-    return Refusal(code=code, container=step.container, offset=step.offset, reason=text, advice=_ADVICE)
+def _refusal(step: ContainerPlan, code: str, text: str, advice: str = _ADVICE) -> Refusal:
+    return Refusal(code=code, container=step.container, offset=step.offset, reason=text, advice=advice)
 
 
 def _work(outcomes: Mapping[str, Outcome], wall: float) -> Work:
@@ -205,7 +234,9 @@ def _work(outcomes: Mapping[str, Outcome], wall: float) -> Work:
         units=len(outcomes),
         compiled=sum(not unit.cached for unit in compiled),
         cached=sum(unit.cached for unit in compiled),
+        left_out=sum(isinstance(outcome, LeftOut) for outcome in outcomes.values()),
         cpu_seconds=sum(outcome.seconds for outcome in outcomes.values()),
         wall_seconds=wall,
+        cores=usable_cores(),
         tools=tuple(sorted({_name(unit.tool) for unit in compiled})),
     )

@@ -23,14 +23,27 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What compiling took. `cpu_seconds` counts programs that ran, nothing that came from the cache."""
+    """What compiling took.
+
+    Attributes:
+        cpu_seconds: of ptxas and nvlink, where they ran to their end; nothing for what came from the cache.
+        cores: that this process may use.
+        left_out: units for which `--budget` left no time.
+    """
 
     units: int = 0
     compiled: int = 0
     cached: int = 0
+    left_out: int = 0
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
+    cores: int = 1
     tools: tuple[str, ...] = ()
+
+    @property
+    def efficiency(self) -> float:
+        """CPU time by what the cores could have given in that time: 1 when all compiled all the time."""
+        return self.cpu_seconds / (self.wall_seconds * self.cores) if self.wall_seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,11 +26,13 @@ class Job(Generic[T]):
     Attributes:
         weight: its expected duration, in any unit; the heaviest start first.
         memory: bytes it is expected to need.
+        rank: goes before weight; lower starts first.
     """
 
     item: T
     weight: int
     memory: int
+    rank: tuple[float, ...] = ()
 
 
 def run_jobs(
@@ -41,37 +43,47 @@ def run_jobs(
     memory: int,
     on_start: Callable[[T], None],
     on_end: Callable[[T, R], None],
-) -> None:
-    """Run `work` for every job in threads, and the callbacks in this thread.
+    admit: Callable[[T], bool] = lambda item: True,
+) -> Sequence[T]:
+    """Run `work` for every job in threads, and the callbacks in this thread. Return what was not admitted.
 
     Longest job first: the wall time is then at most 4/3 of the best possible (Graham 1969), in practice close
     to max(total / slots, longest). At most `slots` run at once, and together they are expected to stay within
     `memory`; a job that needs more than that runs alone. When anything raises, Ctrl-C included, the event
     given to `work` is set and every thread is waited for.
+
+    Args:
+        admit: asked in this thread, whenever a slot is free, for one job after another until one is admitted. When
+            nothing runs and nothing is admitted, the rest is not done.
     """
-    waiting = sorted(jobs, key=lambda job: -job.weight)
+    waiting = sorted(jobs, key=lambda job: (job.rank, -job.weight))
     running: dict[Future[R], Job[T]] = {}
     cancel = Event()
     with ThreadPoolExecutor(max_workers=max(slots, 1)) as pool:
         try:
             while waiting or running:
-                while job := _next(waiting, list(running.values()), max(slots, 1), memory):
+                while job := _next(waiting, list(running.values()), max(slots, 1), memory, admit):
                     waiting.remove(job)
                     on_start(job.item)
                     running[pool.submit(work, job.item, cancel)] = job
+                if not running:
+                    break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     on_end(running.pop(future).item, future.result())
         except BaseException:
             cancel.set()
             raise
+    return [job.item for job in waiting]
 
 
-def _next(waiting: Sequence[Job[T]], running: Sequence[Job[T]], slots: int, memory: int) -> Job[T] | None:
-    """Return the heaviest job that may start now."""
+def _next(
+    waiting: Sequence[Job[T]], running: Sequence[Job[T]], slots: int, memory: int, admit: Callable[[T], bool]
+) -> Job[T] | None:
+    """Return the first job that may start now."""
     if len(running) >= slots:
         return None
     free = memory - sum(job.memory for job in running)
-    return next((job for job in waiting if not running or job.memory <= free), None)
+    return next((job for job in waiting if (not running or job.memory <= free) and admit(job.item)), None)
 
 
 def usable_cores() -> int:

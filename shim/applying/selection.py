@@ -28,12 +28,17 @@ def select(code: DeviceCode, path: Path, pattern: re.Pattern[str], candidates: I
 
 
 def _matches(file: ImageFile, code: DeviceCode, index: int, pattern: re.Pattern[str]) -> bool:
+    return any(pattern.search(name) for name in kernel_names(file, code, index))
+
+
+def kernel_names(file: ImageFile, code: DeviceCode, index: int) -> list[str]:
+    """Mangled names of a container's kernels, from the image in which they are found with least work."""
     container = code.containers[index]
     members = [container, *(code.containers[i] for i in _relocatable(code))] if not container.images else [container]
     image = _cheapest(member for member in members)
     if image is None:
-        return False
-    return any(pattern.search(kernel.name) for kernel in kernels_in(image.kind, file.plain(image)))
+        return []
+    return [kernel.name for kernel in kernels_in(image.kind, file.plain(image))]
 
 
 def _relocatable(code: DeviceCode) -> tuple[int, ...]:

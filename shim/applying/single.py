@@ -127,6 +127,7 @@ def _documents(path: Path, patched: PatchedFile, plan: Plan, request: Request) -
     """Provenance and reverse data, written beside the draft; by suffix."""
     digests = Digests(before=sha256_of(path), after=sha256_of(patched.path))
     original = Original(filename=path.name, sha256=digests.before, size=path.stat().st_size)
+    request = replace(request, left_out=plan.left_out)
     document = make_document(original, request, plan.libraries, {patched.member: patched}, {patched.member: digests})
     provenance, undo = (patched.path.parent / suffix for suffix in (PROVENANCE_SUFFIX, UNDO_SUFFIX))
     provenance.write_bytes(dump(document))

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from shim.applying.continuing import continues
 from shim.applying.draft import DraftRequest, write_draft
 from shim.applying.ending import Destination, settle
 from shim.applying.events import Watcher
@@ -202,7 +203,7 @@ def _write(
     wanted = DraftRequest(
         archive=job.archive,
         name=job.name,
-        request=job.request,
+        request=replace(job.request, left_out=plan.left_out),
         plan=plan,
         done=done,
         old_digests=digests,
@@ -220,7 +221,7 @@ def _write(
         job.options.limits,
     )
     clock.lap("verify")
-    dest, undo = _publish(draft, job.where)
+    dest, undo = _publish(draft, job.where, job.options.limits)
     return PatchResult(
         outcome=Outcome.PATCHED,
         plan=plan,
@@ -236,12 +237,13 @@ def _write(
     )
 
 
-def _publish(draft: Path, where: Destination) -> tuple[Path, Path | None]:
+def _publish(draft: Path, where: Destination, limits: Limits) -> tuple[Path, Path | None]:
     """Move the verified wheel into place; what `publish` says of a killed run holds. Raises InputError."""
     dest = where.folder / draft.name
+    force = where.force or (dest.is_file() and not dest.is_symlink() and continues(draft, dest, limits))
     undo = side_car(draft) if side_car(draft).exists() else None
-    check_free(dest, force=where.force, same_as=draft)
+    check_free(dest, force=force, same_as=draft)
     if undo is not None:
-        check_beside(dest, (SIDE_CAR,), force=where.force)
+        check_beside(dest, (SIDE_CAR,), force=force)
     publish(draft, dest, {SIDE_CAR: undo})
     return dest, None if undo is None else side_car(dest)

@@ -10,6 +10,7 @@ from shim.applying.events import Watcher
 from shim.applying.result import PatchResult
 from shim.building.outlook import RebuildOutlook, outlook_of
 from shim.building.request import RebuildRequest, RebuildResult
+from shim.planning import is_postponed
 from shim.wheels.name import WheelName, parse_wheel_name
 
 _PYTHON = "cp3"
@@ -32,7 +33,7 @@ class Salvage:
 
 def is_lacking(result: PatchResult) -> bool:
     """Whether the plan leaves code of the wheel as it is although the target wants more."""
-    return any(not is_advisory(refusal.code) for _, refusal in result.refusals)
+    return any(not (is_advisory(r.code) or is_postponed(r.code)) for _, r in result.refusals)
 
 
 def rebuild_wheel(request: RebuildRequest, watcher: Watcher) -> RebuildResult:

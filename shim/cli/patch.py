@@ -49,6 +49,12 @@ _PARTLY = 1
 @fetch_options
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--only", metavar="REGEX", default="", help="Only containers with a kernel whose mangled name matches.")
+@click.option(
+    "--budget",
+    metavar="MINUTES",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Wall time for compiling: the most useful containers first; what is left out is done by running it again.",
+)
 @click.option("--recipe", "chosen", multiple=True, metavar="ID", help="Also this opt-in recipe; may be repeated.")
 @click.option("--no-recipes", is_flag=True, help="Add machine code only; edit nothing.")
 @click.option(
@@ -173,6 +179,7 @@ def _patch(
     folder: Path,
     dry_run: bool,
     only: str,
+    budget: float | None,
     chosen: tuple[str, ...],
     no_recipes: bool,
     recipe_folders: tuple[Path, ...],
@@ -195,6 +202,7 @@ def _patch(
         ptxas=ptxas,
         offline=is_offline(),
         jobs=jobs,
+        budget=None if budget is None else budget * 60,
         driver_major=targets[0].driver_cuda[0],
     )
     wanted = Wanted(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim.arch import Grade
+from shim.arch import Grade, Target
 from shim.cli.options import (
     Session,
     fetch_options,
@@ -28,6 +29,10 @@ from shim.scan.codes import FINDING_CODES
 from shim.scan.options import ScanOptions
 from shim.scan.platform import machine_of
 from shim.scan.targets import TargetOptions
+
+if TYPE_CHECKING:
+    from shim.recipes.model import Recipe
+    from shim.source.gates.model import Gate
 
 _GRADES = [str(grade) for grade in sorted(Grade, reverse=True) if grade.on_scale]
 _BELOW = 1
@@ -123,7 +128,9 @@ def _scan(
 
     target = read_target(device, driver_cuda)
     machine = machine_of(platform, target)
-    options = ScanOptions(target=target, machine=machine, kernels=kernels, gates=gates, progress=progress)
+    options = ScanOptions(
+        target=target, machine=machine, kernels=kernels, gates=gates, advise=_adviser(target), progress=progress
+    )
     where = TargetOptions(
         prefix=Path(prefix) if prefix else default_prefix(),
         machine=None if platform == "native" else machine,
@@ -132,6 +139,25 @@ def _scan(
     )
     prefixes = [] if prefix is None else [where.prefix]
     return scan_batch(targets, prefixes, options if jobs is None else replace(options, jobs=jobs), where)
+
+
+def _adviser(target: Target) -> Callable[[str, str, Gate], str]:
+    """Names the recipe for a gate. Recipes are read when the first gate is found."""
+
+    @functools.cache
+    def recipes() -> tuple[Recipe, ...]:
+        from shim.recipes.load import load_recipes
+
+        return load_recipes()
+
+    def advise(name: str, version: str, gate: Gate) -> str:
+        from shim.recipes.advice import recipe_for
+
+        if not gate.changes:
+            return ""
+        return recipe_for(recipes(), package=name, version=version, target=target, path=gate.path, text=gate.text)
+
+    return advise
 
 
 def _show(batch: Batch, bar: Bar, form: str, session: Session) -> int:

@@ -2,7 +2,7 @@
 
 from shim.planning.layout import Layout, LayoutChoice, choose_layout
 from shim.planning.library import EVERYTHING, Selection, plan_library, promises
-from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Plan, Promise, Refusal, Source
+from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Plan, Promise, Refusal, Source, is_postponed
 from shim.planning.wanted import Packing, Slim, Wanted
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Source",
     "Wanted",
     "choose_layout",
+    "is_postponed",
     "plan_library",
     "promises",
 ]

@@ -82,6 +82,11 @@ class Refusal:
     advice: str
 
 
+def is_postponed(code: str) -> bool:
+    """Refusals that end by running the same command again."""
+    return code == "left-out-by-budget"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
     """Grade of a file on one target: now, and as `verify` will hold the result to."""
@@ -150,6 +155,16 @@ class Plan:
     def refused_by(self) -> Match | None:
         """The recipe that says that nothing honest can be done to the whole package."""
         return next((match for match in self.recipes if match.state is State.REFUSES), None)
+
+    @property
+    def left_out(self) -> tuple[tuple[str, int], ...]:
+        """(member, container) of those that `--budget` left no time for."""
+        return tuple(
+            (library.member, refusal.container)
+            for library in self.libraries
+            for refusal in library.refusals
+            if is_postponed(refusal.code) and refusal.container is not None
+        )
 
     @property
     def edited(self) -> dict[str, bytes]:

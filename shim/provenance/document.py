@@ -38,12 +38,15 @@ class Request:
     only: the `--only` expression, "" for everything.
     recipes: ids asked for by name; () for all that are not opt-in, None for no recipes.
     allow_nvidia: files under NVIDIA's licence are changed too.
+    left_out: (member, container) that `--budget` left no time for, once that is known. The budget itself is no part of
+        a request: what it leaves depends on the machine, and one that leaves nothing gives what a run without it gives.
     """
 
     wanted: Wanted
     only: str = ""
     recipes: tuple[str, ...] | None = ()
     allow_nvidia: bool = False
+    left_out: tuple[tuple[str, int], ...] = ()
 
     def document(self) -> dict[str, Any]:
         return {
@@ -57,6 +60,7 @@ class Request:
             "only": self.only,
             "allow_nvidia": self.allow_nvidia,
             "recipes": None if self.recipes is None else sorted(self.recipes),
+            "left_out_by_budget": [list(place) for place in sorted(self.left_out)],
         }
 
 

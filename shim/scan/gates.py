@@ -19,12 +19,18 @@ from shim.source.gates.model import Gate
 _MOST: Final = 20_000  # gates of one package; torch, the richest known, has 300
 
 
-def find_package_gates(source: Source, libraries: Sequence[LibraryScan], options: ScanOptions) -> tuple[GateNote, ...]:
-    """Gates of a package, those of its text files first. Compiled ones are looked for only when asked for."""
+def find_package_gates(
+    source: Source, libraries: Sequence[LibraryScan], options: ScanOptions, *, name: str = "", version: str = ""
+) -> tuple[GateNote, ...]:
+    """Gates of a package, those of its text files first. Compiled ones are looked for only when asked for.
+
+    Args:
+        name, version: of the package, to find recipes for it; "" when there is none.
+    """
     found = list(find_gates(PackageTree(source), options.target.device))
     if options.gates:
         found.extend(compiled_gates(libraries, source, options.target.device))
-    return tuple(_note(gate, options) for gate in found[:_MOST])
+    return tuple(_note(gate, options, name, version) for gate in found[:_MOST])
 
 
 class PackageTree:
@@ -50,8 +56,8 @@ class PackageTree:
         return self._source.read(f"{self._prefix}{name}", LARGEST) if size <= LARGEST else b""
 
 
-def _note(gate: Gate, options: ScanOptions) -> GateNote:
-    recipe = options.advise(gate) if options.advise is not None else ""
+def _note(gate: Gate, options: ScanOptions, name: str, version: str) -> GateNote:
+    recipe = options.advise(name, version, gate) if options.advise is not None and version else ""
     return GateNote(
         path=gate.path,
         line=gate.line,

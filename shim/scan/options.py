@@ -24,7 +24,7 @@ class ScanOptions:
         machine: host processor to judge for ("aarch64"), None when nothing says which.
         kernels: read the names and sizes of all kernels, too.
         gates: look for gates in source, build files and compiled code; None: in sdists and folders of sources only.
-        advise: gives the id of a recipe for a gate, or "".
+        advise: given name and version of the package and a gate, names the recipe for it, or "".
         jobs: files read at once.
         progress: told what is being read, how many bytes are done and how many there are; from any thread.
     """
@@ -33,6 +33,6 @@ class ScanOptions:
     machine: str | None = None
     kernels: bool = False
     gates: bool | None = None
-    advise: Callable[[Gate], str] | None = None
+    advise: Callable[[str, str, Gate], str] | None = None
     jobs: int = field(default_factory=_default_jobs)
     progress: Callable[[str, int, int], None] | None = None

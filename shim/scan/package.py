@@ -77,7 +77,7 @@ def scan_package(identity: Identity, source: Source, options: ScanOptions) -> Pa
     if wants_gates(identity.subject, source, options):
         from shim.scan.gates import find_package_gates
 
-        gates = find_package_gates(source, libraries, options)
+        gates = find_package_gates(source, libraries, options, name=identity.name, version=identity.version)
         timings["gates"] = time.perf_counter() - started - timings["read"] - timings["judge"]
     verdict, lead = _verdict(identity, reports, source, read, options)
     machines = machines_of_tags(identity.tags) or tuple(sorted({c.machine for c in read.codes.values()} - {""}))

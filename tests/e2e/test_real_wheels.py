@@ -166,3 +166,22 @@ def test_vllm_flash_attention_is_patched_in_part(cache: Path, tmp_path: Path) ->
     result = shim(cache, "patch", "vllm==0.33.0", *where, "--only", only, "-o", tmp_path)
     (library,) = result["libraries"]
     assert (library["images"], library["after"]) == (2, "jit")
+
+
+@pytest.mark.slow
+def test_all_of_vllm_flash_attention_is_planned_in_bounded_memory(cache: Path, tmp_path: Path) -> None:
+    """682 MB of PTX are hashed; two containers are in the cache, and there is no time for the other 74."""
+    fetched = ("vllm==0.33.0", "--platform", "aarch64", "--python", "3.12")
+    shim(cache, "patch", *fetched, "--only", "flash_fwd_sparse_kernel.*Li128E.*half_t", "-o", tmp_path / "two")
+    argv = [sys.executable, "-m", "shim", "patch", *fetched, "--only", "Flash_fwd_kernel_traits", "--budget", "1e-9"]
+    environment = {**os.environ, "SHIM_CACHE_DIR": str(cache)}
+    with (tmp_path / "out.json").open("wb") as out:
+        process = subprocess.Popen([*argv, "--format", "json", "-o", tmp_path / "all"], stdout=out, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 1
+    result = json.loads((tmp_path / "out.json").read_bytes())
+    work = result["work"]
+    assert (work["compiled"], work["cached"], work["left_out"]) == (0, 2, 74)
+    assert {refusal["code"] for refusal in result["refusals"]} == {"left-out-by-budget"}
+    assert usage.ru_maxrss * 1024 < 300e6

@@ -27,7 +27,16 @@ TEXTS = [path for path in SOURCES if path.suffix in (".py", ".pyi", ".cpp", ".hp
 
 # Options of NVIDIA's and Python's programs that the pages mention.
 FOREIGN = {
-    *("--compile-only", "--compress-all", "--no-deps", "--only-binary", "--help", "--list-gpu-arch", "--version"),
+    *(
+        "--compile-only",
+        "--split-compile",
+        "--compress-all",
+        "--no-deps",
+        "--only-binary",
+        "--help",
+        "--list-gpu-arch",
+        "--version",
+    ),
 }
 
 

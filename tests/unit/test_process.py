@@ -105,8 +105,7 @@ def test_cpu_time_is_that_of_the_program():
     busy = python("import time; t = time.process_time()\nwhile time.process_time() - t < 0.3: pass")
     idle = python("import time; time.sleep(0.3)")
     assert busy.cpu_seconds >= 0.3
-    assert idle.cpu_seconds < 0.25
-    assert idle.seconds >= 0.3
+    assert idle.cpu_seconds <= idle.seconds - 0.25, "asleep for 0.3 s of them"
 
 
 def test_peak_memory_is_measured():
@@ -114,7 +113,7 @@ def test_peak_memory_is_measured():
 
 
 def test_memory_limit_is_enforced():
-    code = "import time; time.sleep(0.2); x = bytearray(500 << 20)"
+    code = "import time; time.sleep(1); x = bytearray(500 << 20)"
     done = python(code, max_rss=200 << 20)
     assert done.returncode == 1
     assert "MemoryError" in done.stderr
@@ -160,8 +159,8 @@ open(sys.argv[1], 'w').write(str(child.pid))
 
 def test_timeout_ends_the_whole_group(tmp_path):
     note = tmp_path / "pid"
-    with pytest.raises(process.ToolTimeoutError, match=r"did not finish within 1\.5 s"):
-        process.run([PYTHON, "-c", SPAWN_SLEEPER + "time.sleep(600)", note], timeout=1.5)
+    with pytest.raises(process.ToolTimeoutError, match=r"did not finish within 5 s"):
+        process.run([PYTHON, "-c", SPAWN_SLEEPER + "time.sleep(600)", note], timeout=5.0)
     assert gone(int(note.read_text()))
 
 
@@ -204,14 +203,22 @@ def test_interrupt_ends_the_group_and_reaches_the_caller(tmp_path):
 
 
 def test_sigterm_lets_a_tool_clean_up(tmp_path):
-    note = tmp_path / "cleaned"
+    ready, note = tmp_path / "ready", tmp_path / "cleaned"
     code = (
         "import signal, sys, time\n"
-        "def clean(*_): open(sys.argv[1], 'w').close(); sys.exit(1)\n"
-        "signal.signal(signal.SIGTERM, clean); time.sleep(600)"
+        "def clean(*_): open(sys.argv[2], 'w').close(); sys.exit(1)\n"
+        "signal.signal(signal.SIGTERM, clean); open(sys.argv[1], 'w').close(); time.sleep(600)"
     )
-    with pytest.raises(process.ToolTimeoutError):
-        process.run([PYTHON, "-c", code, note], timeout=1.0)
+    cancel = threading.Event()
+
+    def stop() -> None:
+        while not ready.exists():
+            time.sleep(0.01)
+        cancel.set()
+
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(process.ToolCancelledError):
+        process.run([PYTHON, "-c", code, ready, note], timeout=60, cancel=cancel)
     assert note.exists()
 
 

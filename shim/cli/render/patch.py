@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shim.applying.ending import is_advisory
-from shim.applying.result import PatchResult
+from shim.applying.result import PatchResult, Work
 from shim.planning import Act, LibraryPlan, Plan, Refusal
 from shim.recipes.outcome import State
 from shim.scan.jit_cost import FAST, SLOW
@@ -97,11 +97,7 @@ def result_lines(result: PatchResult) -> list[str]:
     if any(library.strip_unsafe for library in result.libraries):
         lines.append("  do not run strip or objcopy on these: the program header table of some was moved")
     if result.work.units:
-        work = result.work
-        lines.append(
-            f"compiled {work.compiled}, from the cache {work.cached}: {work.cpu_seconds:.1f} CPU s, "
-            f"{work.wall_seconds:.1f} s ({', '.join(work.tools)})"
-        )
+        lines.append(_work_line(result.work))
     lines += [f"signature {name} dropped: it no longer holds" for name in result.dropped_signatures]
     if result.checks:
         lines.append(f"verified: {'; '.join(result.checks)}")
@@ -112,6 +108,16 @@ def result_lines(result: PatchResult) -> list[str]:
     if result.undo is not None:
         lines.append(f"wrote {result.undo} (keep it beside the file: `shim undo` needs it)")
     return lines
+
+
+def _work_line(work: Work) -> str:
+    counts = f"compiled {work.compiled}, from the cache {work.cached}"
+    if work.left_out:
+        counts += f", left out by --budget {work.left_out}"
+    if not work.compiled:
+        return f"{counts} ({', '.join(work.tools)})"
+    share = f", {work.efficiency:.0%} of {plural(work.cores, 'core')}"
+    return f"{counts}: {work.cpu_seconds:.1f} CPU s in {work.wall_seconds:.1f} s{share} ({', '.join(work.tools)})"
 
 
 def result_document(result: PatchResult) -> Mapping[str, Any]:
@@ -169,8 +175,11 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
             "units": result.work.units,
             "compiled": result.work.compiled,
             "cached": result.work.cached,
+            "left_out": result.work.left_out,
             "cpu_seconds": round(result.work.cpu_seconds, 3),
             "wall_seconds": round(result.work.wall_seconds, 3),
+            "cores": result.work.cores,
+            "efficiency": round(result.work.efficiency, 3),
             "tools": list(result.work.tools),
         },
         "checks": list(result.checks),

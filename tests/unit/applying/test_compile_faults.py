@@ -93,14 +93,14 @@ def test_an_option_this_tool_does_not_know(tmp_path):
         ('rm "$out"; echo garbage > "$out"', FailureKind.NO_OUTPUT, "wrote 0 bytes"),
         ("exit 9", FailureKind.INVALID_INPUT, "exit code 9"),
         ("echo 'ptxas fatal   : Memory allocation failure' >&2; exit 1", FailureKind.MEMORY, "Memory"),
-        ("sleep 600", FailureKind.TIMEOUT, "did not finish within 0.5 s"),
+        ("sleep 600", FailureKind.TIMEOUT, "did not finish within 5 s"),
         ("yes | head -c 50000000; exit 3", FailureKind.INVALID_INPUT, "exit code 3"),
     ],
 )
 def test_a_tool_that_misbehaves(tmp_path, store, body, kind, words):
     tool = fake(tmp_path, body)
     good = unit(key="good")
-    got = compile_units([unit(tool=tool, key="bad"), good], store=store, unit_seconds=0.5 if "sleep" in body else 60)
+    got = compile_units([unit(tool=tool, key="bad"), good], store=store, unit_seconds=5 if "sleep" in body else 60)
     assert got["bad"].kind is kind
     assert words in got["bad"].text
     assert len(got["bad"].text) <= 2000
@@ -109,7 +109,7 @@ def test_a_tool_that_misbehaves(tmp_path, store, body, kind, words):
 
 
 def test_a_tool_that_takes_too_much_memory(tmp_path):
-    hungry = f"{sys.executable} -c 'import time; time.sleep(0.2); bytearray(900 << 20)' || exit 1"
+    hungry = f"sleep 2; {sys.executable} -c 'bytearray(900 << 20)' || exit 1"  # the limit is set after the start
     got = compile_one(unit(tool=fake(tmp_path, hungry)), memory_limit=400 << 20)
     assert isinstance(got, CompileFailure)
     assert "MemoryError" in got.text
@@ -184,28 +184,6 @@ def start_compile(store: ContentStore, tool: Path, count: int, temporary: Path) 
         text=True,
         start_new_session=True,
     )
-
-
-def test_after_a_kill_only_the_missing_are_compiled(tmp_path, store):
-    log = tmp_path / "log"
-    tool = fake(tmp_path, f"echo x >> {log}; sleep 0.1\n{WRITES_A_CUBIN}")
-    elsewhere = tmp_path / "of the killed"
-    elsewhere.mkdir()
-    killed = start_compile(store, tool.path, 20, elsewhere)
-    while len(list(store.entries())) < 5:
-        assert killed.poll() is None, killed.communicate()
-        time.sleep(0.01)
-    killed.kill()
-    killed.communicate()
-    time.sleep(0.5)  # its last tools end by themselves; their output is in memory that nobody holds
-    kept = len(list(store.entries()))
-    assert 5 <= kept < 20
-    log.write_text("")
-    again = start_compile(store, tool.path, 20, elsewhere)
-    out, said = again.communicate(timeout=60)
-    assert again.returncode == 0, said
-    assert int(out) == kept
-    assert log.read_text().count("x") == 20 - kept
 
 
 def test_two_processes_fill_one_cache_at_once(tmp_path, store, temporary):

@@ -140,7 +140,8 @@ class TestWheel:
     def test_a_recipe_takes_the_place_of_advice(self, tmp_path):
         members = {"demo/_C.so": library((sass("121"),)), "demo/ops.py": EXACT}
 
-        def recipe(gate: Gate) -> str:
+        def recipe(name: str, version: str, gate: Gate) -> str:
+            assert (name, version) == ("demo", "1.0")
             return "demo-exact" if gate.path == "demo/ops.py" else ""
 
         report = scan_wheel(wheel(tmp_path, members), replace(ASKED, advise=recipe)).report

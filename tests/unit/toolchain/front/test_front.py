@@ -76,24 +76,6 @@ def test_the_environment_of_python_does_not_matter(shows, tmp_path):
     assert front.shown("-c", "a.cu", cwd=tmp_path, env=env)[0][0] == TARGET_FLAG
 
 
-def test_it_starts_fast(shows, tmp_path):
-    """A build calls nvcc hundreds of times. CPU time against that of a bare Python, as the machine may be busy."""
-    front = shows()
-    (front.home / "shim" / "nvcc").write_text("#!/bin/sh\n")
-    words = ["-c", "a.cu", "-gencode", "arch=compute_53,code=sm_53", "-o", "a.o"]
-
-    def seconds(argv: list[str]) -> float:
-        process = subprocess.Popen(argv, cwd=tmp_path)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        return usage.ru_utime + usage.ru_stime
-
-    whole = min(seconds([str(front.home / "bin" / "nvcc"), *words]) for _ in range(15))
-    bare = min(seconds([sys.executable, "-I", "-S", "-c", "import json"]) for _ in range(15))
-    assert whole < 3 * bare
-
-
 def test_it_needs_no_shim(shows, tmp_path):
     """The copy in the overlay is all there is: with the package out of reach it does the same."""
     front = shows()
@@ -103,7 +85,8 @@ def test_it_needs_no_shim(shows, tmp_path):
     assert json.loads(done.stdout)["argv"] == [TARGET_FLAG, "-c", "a.cu"]
     imported = {line.split("'")[1] for line in done.stderr.splitlines() if line.startswith("import '")}
     assert "standin.rewrite" in imported
-    assert imported.isdisjoint({"pathlib", "typing", "subprocess", "shim", "site"})
+    # A build calls nvcc hundreds of times: what the front imports beyond a bare Python is all that it costs.
+    assert imported.isdisjoint({"pathlib", "typing", "subprocess", "shim", "site", "inspect"})
 
 
 def test_no_log_is_no_call(tmp_path):
