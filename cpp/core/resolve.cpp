@@ -17,6 +17,9 @@ bool is_code_section(std::string_view name) {
   return name == ".nv_fatbin" || name == kRelocatableSection || name == "_fatbin";
 }
 
+// A section of that name that is not loaded only tells that shim rewrote the file.
+bool is_marker(const Section& s) { return s.name == "_fatbin" && (s.flags & SHF_ALLOC) == 0; }
+
 bool has_bytes(const Section& s) { return s.type != SHT_NOBITS && s.type != SHT_NULL && s.size > 0; }
 
 // Sections by file offset: files have up to 2^18 sections and as many containers, so both cannot be walked together.
@@ -191,7 +194,7 @@ void set_roles(Report& report, const SectionIndex& sections) {
 void note_unknown(Report& report, const SectionIndex& sections) {
   std::uint64_t from = 0;  // first byte that may be unknown
   for (const Section* s : sections.ascending()) {
-    if (!is_code_section(s->name)) continue;
+    if (!is_code_section(s->name) || is_marker(*s)) continue;
     if (s->offset < from) throw ParseError(s->name + ": overlaps another device-code section", s->offset);
     from = s->offset;
     const std::uint64_t end = s->offset + s->size;

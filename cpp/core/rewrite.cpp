@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 #include <stdexcept>
+#include <utility>
 
 #include "fatbin_section.hpp"
 #include "references.hpp"
@@ -336,8 +337,11 @@ class Rewriter {
       overwrite(elf_.header.phoff, std::move(programs));
     }
     if (sections_) {
-      auto table = make_section_table(file_, elf_, *sections_, place_, cut_, layout_ == Layout::Append);
-      header.e_shoff = align_up(end_, kTableAlign, 0);
+      std::optional<std::uint64_t> marker;
+      end_ = align_up(end_, kTableAlign, 0);
+      if (layout_ != Layout::Append) marker = std::exchange(end_, end_ + kMarkerSize);
+      auto table = make_section_table(file_, elf_, *sections_, place_, cut_, marker);
+      header.e_shoff = end_;
       header.e_shnum = static_cast<Elf64_Half>(table.size() / sizeof(Elf64_Shdr));
       end_ = header.e_shoff + table.size();
       writes_.push_back({header.e_shoff, std::move(table)});

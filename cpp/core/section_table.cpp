@@ -37,7 +37,9 @@ std::optional<SectionPlan> plan_sections(const Elf& elf) {
 }
 
 std::vector<std::byte> make_section_table(const Windows& file, const Elf& elf, const SectionPlan& plan,
-                                          const ContainerPlace& place, const Cut& cut, bool retire) {
+                                          const ContainerPlace& place, const Cut& cut,
+                                          std::optional<std::uint64_t> marker) {
+  const bool retire = !marker;
   const Bytes old = file.view(elf.header.shoff, elf.header.shnum * sizeof(Elf64_Shdr), "section header table");
   std::vector<Elf64_Shdr> table;
   table.reserve(elf.header.shnum + 1);
@@ -60,7 +62,8 @@ std::vector<std::byte> make_section_table(const Windows& file, const Elf& elf, c
     retired = {};
     retired.sh_name = code.sh_name;
     retired.sh_type = SHT_PROGBITS;
-    retired.sh_offset = sizeof(Elf64_Ehdr);
+    retired.sh_offset = *marker;
+    retired.sh_size = kMarkerSize;
     retired.sh_addralign = 1;
   }
   retired.sh_name += kRetiredNameShift;

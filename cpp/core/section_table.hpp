@@ -13,7 +13,7 @@ namespace shim {
 
 // Tools find containers through the first section named .nv_fatbin, so that name goes to the new place. Every rewritten
 // file has a section _fatbin (the same string, 3 bytes further, so the string table stays as it is): the old section
-// where that stays, else an empty one. It tells that the file was patched.
+// where that stays, else a marker that is not loaded. It tells that the file was patched.
 struct SectionPlan {
   std::uint32_t old_index = 0;     // of .nv_fatbin
   std::uint64_t alignment = 8;     // of its contents
@@ -29,9 +29,13 @@ struct ContainerPlace {
   std::uint64_t size = 0;
 };
 
-// The new table: offsets shifted by the cut, and one header more. `retire`: the old section stays as _fatbin.
+inline constexpr std::uint64_t kMarkerSize = 8;  // zeros; readelf warns of an empty section
+
+// The new table: offsets shifted by the cut, and one header more. `marker`: file offset of the marker; none = the old
+// section stays, as _fatbin.
 std::vector<std::byte> make_section_table(const Windows& file, const Elf& elf, const SectionPlan& plan,
-                                          const ContainerPlace& place, const Cut& cut, bool retire);
+                                          const ContainerPlace& place, const Cut& cut,
+                                          std::optional<std::uint64_t> marker);
 
 struct SymbolEdit {
   std::uint64_t offset = 0;  // in the original

@@ -2,8 +2,9 @@
 
     python cpp/fuzz/make_corpus.py [FOLDER]
 
-Every file is made by tests/builders, so each byte of it is known; none is longer than 4 KiB. The last
-two bytes of `scan`, `fatbin` and `ar` inputs choose chunk sizes and file name (cpp/fuzz/fuzz.hpp).
+Every file is made by tests/builders, so each byte of it is known; none is longer than 4 KiB (8 for `rewrite`). The last
+two bytes of `scan`, `fatbin` and `ar` inputs choose chunk sizes and file name (cpp/fuzz/fuzz.hpp), those of `rewrite`
+inputs layout and edits.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tests.builders import fatbin, hostfile  # noqa: E402
 from tests.builders.fatbin import Image  # noqa: E402
 from tests.builders.hostfile import Code  # noqa: E402
 
+LIMITS = {"rewrite": 8192}  # bytes of a file, where it is not 4096: a page must fit that can be cut out
 # Index of the name in fuzz.hpp, and the width of the chunks (2^(1 + width) at most).
 NAMES = ("", "a.so", "a.ptx", "a.cubin", "a.fatbin", "a.ltoir", "a.o", "a.a")
 
@@ -155,7 +157,32 @@ def ar_files() -> dict[str, bytes]:
     }
 
 
+def rewrite_files() -> dict[str, bytes]:
+    """Two bytes behind each file: layout (modulo 3: repack, append, move) and which containers become what."""
+    some = images()
+    large = Code(data=fatbin.container(Image(kind=fatbin.PTX, arch=80, payload=fatbin.ptx() + bytes(6000))))
+    codes = [Code(data=fatbin.container(some["ptx"])), Code(data=fatbin.container(some["cubin-7"]))]
+    unreferenced = Code(data=codes[0].data, version=0)
+    pages = hostfile.shared([*codes[:1], large])
+    rela = hostfile.shared([*codes, unreferenced], needed=("libcudart.so.13",))
+    relr = hostfile.shared(codes, pointers="relr", machine="aarch64", align=256)
+    fixed = hostfile.shared(codes, pointers="in-place")
+    bare = hostfile.shared(codes, headers=False)
+    files = {}
+    for number, layout in enumerate(("repack", "append", "move")):
+        for seed, name, made in (
+            (0xC, "rela", rela),
+            (0xFFC, "relr", relr),
+            (0, "exec", fixed),
+            (0xF00, "pages", pages),
+        ):
+            files[f"{layout}-{name}"] = made.data + struct.pack("<H", seed - seed % 3 + number)
+    files["append-no-headers"] = bare.data + struct.pack("<H", 1)
+    return files
+
+
 TARGETS = {
+    "rewrite": rewrite_files,
     "scan": scan_files,
     "elf": elf_files,
     "fatbin": fatbin_files,
@@ -168,8 +195,8 @@ TARGETS = {
 def main(folder: Path) -> None:
     for target, make in TARGETS.items():
         for name, data in make().items():
-            if len(data) > 4096:
-                raise SystemExit(f"{target}/{name}: {len(data)} bytes, at most 4096 are kept")
+            if len(data) > LIMITS.get(target, 4096):
+                raise SystemExit(f"{target}/{name}: {len(data)} bytes, which is too large")
             path = folder / target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)

@@ -11,7 +11,7 @@ set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 root=$(CDPATH= cd -- "$here/../.." && pwd)
 build=$root/build/fuzz
-targets="scan elf fatbin cubin ptx ar"
+targets="scan elf fatbin cubin ptx ar rewrite"
 
 install=no
 if [ "${1-}" = --install ]; then

@@ -1,12 +1,13 @@
 """Small linked ELF files with fatbin wrappers, made without a CUDA toolkit.
 
 The containers and wrappers are assembled with `.incbin`; around them stands host code whose exceptions, thread-local
-variables and constructors must survive a rewrite. GNU ld comes with the system's gcc, lld (for both machines) and a
-compiler for aarch64 with the `ziglang` wheel.
+variables, indirect functions and constructors must survive a rewrite. GNU ld comes with the system's gcc, lld (for both
+machines) and a compiler for aarch64 with the `ziglang` wheel, GNU ld for aarch64 with Debian's g++-aarch64-linux-gnu.
 """
 
 from __future__ import annotations
 
+import shutil
 import struct
 import subprocess
 import sys
@@ -45,6 +46,7 @@ class Layout:
     align: int = 8
 
 
+_CROSS = "aarch64-linux-gnu-g++"
 _BARE = ("-nostartfiles", "-Wl,--build-id=none")
 LAYOUTS = {
     "gnu-rela": Layout(),
@@ -71,8 +73,16 @@ LAYOUTS = {
     "aarch64-relr": Layout(machine="aarch64", linker="lld", flags=("--pack-dyn-relocs=relr",), align=256),
     "aarch64-note": Layout(machine="aarch64", linker="lld", note=True, align=256),
     "aarch64-4k-pages": Layout(machine="aarch64", linker="lld", flags=("-z", "max-page-size=4096"), align=8),
+    "aarch64-gnu": Layout(machine="aarch64", align=256),
+    "aarch64-gnu-separate": Layout(machine="aarch64", flags=("-Wl,-z,separate-code",), align=256),
+    "aarch64-gnu-symbol": Layout(machine="aarch64", symbol=True, align=256),
+    "aarch64-gnu-pie": Layout(machine="aarch64", kind="pie", align=256),
+    "aarch64-gnu-pie-note": Layout(machine="aarch64", kind="pie", note=True, align=256),
+    "aarch64-gnu-static": Layout(machine="aarch64", kind="exec", flags=("-static",), align=256),
+    "aarch64-gnu-static-note": Layout(machine="aarch64", kind="exec", flags=("-static",), note=True, align=256),
 }
 SHARED_X86 = tuple(n for n, v in LAYOUTS.items() if v.kind == "shared" and v.machine == "x86_64" and n != "lld-android")
+PROGRAMS = tuple(n for n, v in LAYOUTS.items() if v.kind != "shared")
 AARCH64 = tuple(n for n, v in LAYOUTS.items() if v.machine == "aarch64")
 
 
@@ -121,14 +131,22 @@ def _lld_folder(folder: Path) -> Path:
     return folder
 
 
-def _link_x86(folder: Path, layout: Layout, source: Path, out: Path) -> None:
+def missing_tool(name: str) -> str | None:
+    """The Debian package without which the layout called `name` cannot be linked here, if it is not there."""
+    layout = LAYOUTS[name]
+    cross = layout.machine == "aarch64" and layout.linker == "gnu"
+    return "g++-aarch64-linux-gnu" if cross and shutil.which(_CROSS) is None else None
+
+
+def _link_gnu(folder: Path, layout: Layout, source: Path, out: Path) -> None:
     mode = {"shared": ["-shared", "-fPIC"], "pie": ["-pie", "-fPIE"], "exec": ["-no-pie", "-fno-pie"]}[layout.kind]
     linker = ["-fuse-ld=lld", f"-B{_lld_folder(folder)}"] if layout.linker == "lld" else []
     define = [] if layout.kind == "shared" else ["-DSHIM_MAIN"]
+    compiler = _CROSS if layout.machine == "aarch64" else "g++"
     # Without start files nothing may bring a GNU property note, or it would be in the one PT_NOTE there is.
     flags = [*mode, *linker, *define, *layout.flags, *(["-fcf-protection=none"] if layout.bare else [])]
     strip_notes = ["-Wl,--build-id=none"] if layout.note and not layout.bare else []
-    _run(["g++", "-O1", *flags, *strip_notes, source, HOST_CODE, "-o", out], folder)
+    _run([compiler, "-O1", *flags, *strip_notes, source, HOST_CODE, "-o", out], folder)
 
 
 def _link_aarch64(folder: Path, layout: Layout, source: Path, out: Path) -> None:
@@ -152,7 +170,8 @@ def build(folder: Path, name: str, containers: Sequence[Container]) -> Path:
     source = folder / "containers.S"
     source.write_text(assembly(containers, layout, files))
     out = folder / (f"lib{name}.so" if layout.kind == "shared" else name)
-    (_link_aarch64 if layout.machine == "aarch64" else _link_x86)(folder, layout, source, out)
+    freestanding = layout.machine == "aarch64" and layout.linker == "lld"
+    (_link_aarch64 if freestanding else _link_gnu)(folder, layout, source, out)
     return out
 
 
@@ -188,6 +207,10 @@ class Sample:
     wrappers: tuple[int, ...]
     slots: tuple[int, ...]
 
+    def edit(self, number: int, *pieces: object) -> tuple[int, list[int], list[object]]:
+        """What `_core.rewrite_containers` takes to give container `number` other contents."""
+        return self.offsets[number], [self.wrappers[number]], list(pieces)
+
 
 @cache
 def _workspace() -> tempfile.TemporaryDirectory[str]:
@@ -195,11 +218,14 @@ def _workspace() -> tempfile.TemporaryDirectory[str]:
 
 
 @cache
-def sample(name: str) -> Sample:
-    """The file of layout `name` with three containers of 1, 2 and 3 entries; the third wrapper has version 2."""
-    containers = tuple(filled_container(count) for count in (1, 2, 3))
+def sample(name: str, size: int = 64) -> Sample:
+    """The file of layout `name` with three containers of 1, 2 and 3 entries; the third wrapper has version 2.
+
+    size: of the text of an entry, in bytes.
+    """
+    containers = tuple(filled_container(count, size) for count in (1, 2, 3))
     parts = [Container(data=data, version=2 if data is containers[2] else 1) for data in containers]
-    path = build(Path(_workspace().name, name), name, parts)
+    path = build(Path(_workspace().name, f"{name}-{size}"), name, parts)
     with path.open("rb") as file:
         section = ELFFile(file).get_section_by_name(SEGMENT)
         offset, address = section["sh_offset"], section["sh_addr"]

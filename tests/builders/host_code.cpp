@@ -40,6 +40,11 @@ int shim_wrappers_lead_to_containers() {
   return 1;
 }
 
+static int chosen() { return 1; }
+typedef int (*choice)();
+choice shim_choose() { return chosen; }
+int shim_ifunc() __attribute__((ifunc("shim_choose")));
+
 #ifndef SHIM_FREESTANDING
 int shim_exception() {
   try {
@@ -54,7 +59,7 @@ int shim_exception() {
 #ifdef SHIM_MAIN
 // Writes the containers the wrappers lead to, one after the other.
 int main() {
-  if (!shim_constructor_ran() || !shim_thread_local() || !shim_exception()) return 2;
+  if (!shim_constructor_ran() || !shim_thread_local() || !shim_ifunc() || !shim_exception()) return 2;
   for (int i = 0; i < shim_wrapper_count; ++i) {
     const unsigned char* p = shim_wrappers[i].data;
     unsigned long long size = 0;

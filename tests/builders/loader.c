@@ -13,6 +13,9 @@ int main(int argc, char** argv) {
   }
   if (!((check)dlsym(library, "shim_constructor_ran"))()) return 2;
   if (!((check)dlsym(library, "shim_thread_local"))()) return 3;
+  if (!((check)dlsym(library, "shim_ifunc"))()) return 5;
+  check exception = (check)dlsym(library, "shim_exception");  // not in libraries made without a C++ runtime
+  if (exception != NULL && !exception()) return 6;
   container at = (container)dlsym(library, "shim_container");
   for (int i = 0; at(i) != NULL; ++i) {
     unsigned long long size = 0;

@@ -131,6 +131,12 @@ def too_new(bench: Bench) -> Ran:
     return bench.patch(hostfile.shared([hostfile.Code(data=one) for one in made]).data, "--ptxas", tool("ptxas").path)
 
 
+def in_no_time(bench: Bench) -> Ran:
+    """The first unit that is cheap enough is started, the others are left out."""
+    names = [f"kernel{number}" for number in range(8)]
+    return bench.patch(library(*names).data, "--budget", "0.00001", "--jobs", 1)
+
+
 Scenario = tuple[Callable[[Bench], Ran], int, str]
 
 SCENARIOS: dict[str, Scenario] = {
@@ -153,6 +159,7 @@ SCENARIOS: dict[str, Scenario] = {
     "nvidia-licensed": (lambda b: b.patch(library("k").data, name="libcufft.so.12"), 5, "NVIDIA's licence forbids"),
     "elf-refused": (no_sections, 5, "file without section headers"),
     "no-ptxas": (too_new, 1, "9.9"),
+    "left-out-by-budget": (in_no_time, 1, "no time"),
     "ptxas-options": (
         lambda b: b.containers(fatbin.container(text("80", options="--output-file=/x"))),
         5,

@@ -23,6 +23,7 @@ RTLD_DI_LINKMAP = 2
 CHECKS = (
     "shim_constructor_ran",
     "shim_thread_local",
+    "shim_ifunc",
     "shim_wrappers_lead_to_containers",
     "shim_exception",
 )

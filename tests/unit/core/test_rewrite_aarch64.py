@@ -1,7 +1,7 @@
-"""Patched aarch64 libraries in a real loader: on such a host, or under qemu-user with an aarch64 libc.
+"""Rewritten aarch64 files in a real loader: on such a host, or under qemu-user with an aarch64 libc.
 
-The static checks of test_rewrite.py cover aarch64 everywhere; this one runs Debian's glibc for aarch64 (packages
-qemu-user-static and libc6-arm64-cross, which no Python registry has).
+Static checks of test_rewrite.py cover aarch64 everywhere; this one runs Debian's glibc for aarch64 (packages
+qemu-user-static and libc6-arm64-cross, which no Python registry has; `.ci/packages` installs them).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from shim import _core
 from tests.builders import elf
+from tests.unit.core.rewriting import COMBINATIONS, big, expected, patched
 
-NEW = (elf.filled_container(5, size=70_000), elf.filled_container(7))
 LOADER = Path(elf.__file__).with_name("loader.c")
 SYSROOT = Path("/usr/aarch64-linux-gnu")
+AARCH64 = [(name, layout) for name, layout in COMBINATIONS if name in elf.AARCH64]
 
 
 def launcher() -> list[str]:
@@ -42,17 +42,15 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [*before, str(program)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", elf.AARCH64)
-def test_loader_sees_the_new_containers(name: str, loader: list[str], tmp_path: Path) -> None:
-    sample = elf.sample(name)
+@pytest.mark.parametrize(("name", "layout"), AARCH64)
+def test_loader_sees_the_new_containers(name: str, layout: str, loader: list[str]) -> None:
+    sample = big(name)
+    program = elf.LAYOUTS[name].kind != "shared"
 
     def loaded(path: Path) -> bytes:
-        run = subprocess.run([*loader, path], capture_output=True, check=False)
+        run = subprocess.run([*(loader[:-1] if program else loader), path], capture_output=True, check=False)
         assert run.returncode == 0, run
         return run.stdout
 
     assert loaded(sample.path) == b"".join(sample.containers)
-    out = tmp_path / "out.so"
-    _core.append_containers(sample.path, out, [([sample.wrappers[0]], [NEW[0]]), ([sample.wrappers[2]], [NEW[1]])])
-    assert loaded(out) == NEW[0] + sample.containers[1] + NEW[1]
+    assert loaded(patched(name, layout)[0]) == b"".join(expected(sample))
