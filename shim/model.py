@@ -111,6 +111,20 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LooseCount:
+    """Files (or bare images) of one architecture among loose GPU code, and what the target makes of them.
+
+    Attributes:
+        image: "sm_100f", "compute_80". size: bytes of all of them.
+    """
+
+    image: str
+    fit: Fit
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JitCost:
     """What the driver's compiler has to do on first use: a range of CPU seconds (`scan.jit_cost`)."""
 
@@ -155,6 +169,7 @@ class LibraryReport:
         other_arch_only: nothing in it loads and all of it is for other GPU families, so it lowers no wheel.
         static: a .a or .o file, which nothing loads as it is.
         device_code_bytes, dead_bytes: as stored; dead is what the target never loads.
+        loose: images that stand in no container, such as .cubin files, by architecture.
     """
 
     member: str
@@ -180,6 +195,7 @@ class LibraryReport:
     needed: tuple[str, ...]
     glibc: str
     kernels: tuple[KernelNote, ...] | None
+    loose: tuple[LooseCount, ...] = ()
 
     @property
     def decides(self) -> bool:

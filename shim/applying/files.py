@@ -121,4 +121,5 @@ def _verify(file: WorkFile, plan: LibraryPlan, new: PatchedFile) -> LibraryResul
         added_bytes=new.size - new.original_size,
         strip_unsafe=new.written.strip_unsafe,
         load="",
+        remarks=tuple(dict.fromkeys(remark for entry in entries for remark in entry.image.remarks)),
     )

@@ -10,13 +10,14 @@ from pathlib import Path
 import zstandard
 
 from shim import _core
+from shim.applying.fatbin_file import write_fatbin
 from shim.applying.images import ImageFile
 from shim.applying.rewrite import Edit, Rewritten, rewrite
 from shim.applying.shelf import Cubin
 from shim.devicecode import Container, DeviceCode, ImageKind, read_cubin, read_ptx
 from shim.errors import PlanError, VerifyError
-from shim.planning import ContainerPlan, Layout, LibraryPlan, Make, Wanted
-from shim.verifying.kernels import KernelCheck, check_cubin
+from shim.planning import Act, ContainerPlan, Layout, LibraryPlan, Make, Wanted
+from shim.verifying.kernels import KernelCheck, check_cubin, check_same
 
 # What fatbinary uses for `--compress-mode=balance`, its default since CUDA 13.0 (measured, docs/formats.md 4.1).
 ZSTD_LEVEL = 5
@@ -31,6 +32,8 @@ class NewImage:
         code: where it is.
         tools: programs and versions that made it. options: ptxas options replayed from the entry.
         cpu_seconds: time the programs took, when they ran; 0 from the cache.
+        remarks: what is unusual or unproven about it, for the report and the provenance.
+        debug: made with `-g`, which its fatbin entry says too.
     """
 
     code: Cubin
@@ -38,6 +41,8 @@ class NewImage:
     options: str
     cpu_seconds: float
     cached: bool
+    remarks: tuple[str, ...] = ()
+    debug: bool = False
 
     @property
     def cubin(self) -> bytes:
@@ -118,11 +123,14 @@ def new_entry(image: NewImage, arch: str) -> bytes:
         suffix=suffix,
         image=cubin,
         compressed=compressed if len(compressed) < len(cubin) else None,
+        debug=image.debug,
     )
 
 
 def check_make(make: Make, container: Container, code: DeviceCode, file: ImageFile, image: NewImage) -> KernelCheck:
     """Compare the new machine code with what it came from. Raises VerifyError."""
+    if make.act is Act.RESTAMP:
+        return check_same(read_cubin(image.cubin), read_cubin(file.plain(make.sources[0].image)))
     texts = [read_ptx(file.plain(s.image)) for s in make.sources if s.image.kind is ImageKind.PTX]
     complete = len(texts) == len(make.sources)
     check = check_cubin(read_cubin(image.cubin), texts if complete else [], file.sibling(container))
@@ -158,7 +166,11 @@ def inject(
             container = code.containers[step.container]
             made = {make.arch: images[step.container, make.arch] for make in step.makes}
             drafts.append(draft_container(step, container, code, file, made, wanted))
-    written = _write(source, dest, [draft.edit for draft in drafts], plan.layout.layout, code.member, wanted)
+    edits = [draft.edit for draft in drafts]
+    if code.format == "fatbin":
+        written = write_fatbin(code, source, dest, edits)
+    else:
+        written = _write(source, dest, edits, plan.layout.layout, code.member, wanted)
     return PatchedFile(
         member=code.member,
         path=dest,

@@ -5,15 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from shim.applying.budget import Budget, rank_of
 from shim.applying.compile import Outcome, compile_units
 from shim.applying.failure import CompileFailure
+from shim.applying.generation import Generations
 from shim.applying.images import ImageFile
 from shim.applying.inject import NewImage
 from shim.applying.link import link_cubins
+from shim.applying.restamp import RestampRefused
+from shim.applying.restamping import restamped_image
 from shim.applying.result import Work
+from shim.applying.retarget import retargeted
 from shim.applying.schedule import usable_cores
 from shim.applying.selection import kernel_names
 from shim.applying.shelf import HeldCubin
@@ -21,8 +26,10 @@ from shim.applying.texts import StoredText
 from shim.applying.units import CompiledUnit, CompileEvent, CompileUnit, LeftOut, LinkUnit
 from shim.applying.workfile import WorkFile
 from shim.devicecode import ImageKind
-from shim.errors import ToolError
+from shim.errors import InputError, ToolError
 from shim.planning import Act, ContainerPlan, Make, Refusal
+from shim.planning.model import Source
+from shim.planning.retarget import first_isa
 from shim.store import ContentStore
 from shim.toolchain import Survey, Tool, choose_nvlink, choose_ptxas, survey
 
@@ -102,35 +109,47 @@ def make_machine_code(
     ptxas = _Ptxas(toolbox)
     units: list[CompileUnit] = []
     without_tool: dict[MakeKey, ToolError] = {}
+    refusals: dict[MakeKey, Refusal] = {}
     files = [file for file in files if file.plan.steps]
     for file in files:
         with ImageFile(file.path, file.member) as source:
             for step, make in _makes(file):
+                key = (file.member, step.container, make.arch)
                 try:
                     units += _units(file, step, make, source, ptxas, ranked=toolbox.budget is not None)
                 except ToolError as error:
-                    without_tool[file.member, step.container, make.arch] = error
-    if without_tool and not units:
+                    without_tool[key] = error
+                    refusals[key] = _refusal(step, "no-ptxas", error.message)
+                except InputError as error:
+                    if make.act is not Act.RETARGET:
+                        raise
+                    refusals[key] = _refusal(step, "retarget-refused", error.message)
+    if without_tool and not units and not any(m.act is Act.RESTAMP for file in files for _, m in _makes(file)):
         raise next(iter(without_tool.values()))
     budget = None if toolbox.budget is None else Budget(toolbox.budget)
     outcomes = compile_units(units, store=toolbox.store, jobs=toolbox.jobs, on_event=on_event, budget=budget)
     images: dict[MakeKey, NewImage] = {}
-    refusals: dict[MakeKey, Refusal] = {
-        key: _refusal(step, "no-ptxas", without_tool[key].message)
-        for file in files
-        for step, make in _makes(file)
-        if (key := (file.member, step.container, make.arch)) in without_tool
-    }
+    generations = Generations(toolbox.store, toolbox.ptxas, offline=toolbox.offline)
     for file in files:
         with ImageFile(file.path, file.member) as source:
             for step, make in _makes(file):
                 key = (file.member, step.container, make.arch)
                 if key in refusals:
                     continue
-                made = _image(file, step, make, source, outcomes, toolbox)
+                try:
+                    if make.act is Act.RESTAMP:
+                        made: NewImage | CompileFailure | LeftOut = restamped_image(file, make, generations)
+                    else:
+                        made = _image(file, step, make, source, outcomes, toolbox)
+                except RestampRefused as error:
+                    refusals[key] = _refusal(step, "restamp-refused", error.message)
+                    continue
                 match made:
                     case NewImage():
                         images[key] = made
+                    case CompileFailure() if make.act is Act.RETARGET:
+                        words = f"for {make.arch} ptxas says: {made.text}"
+                        refusals[key] = _refusal(step, "retarget-refused", words)
                     case CompileFailure():
                         refusals[key] = _refusal(step, f"ptxas-{made.kind}", made.text)
                     case LeftOut():
@@ -163,10 +182,10 @@ def _units(
     return [
         CompileUnit(
             key=_unit_key(file, s.image.offset, make.arch),
-            ptx=StoredText(path=file.path, member=file.member, image=s.image),
+            ptx=StoredText(path=file.path, member=file.member, image=s.image, edit=_edit(make, s, source)),
             options=s.image.options,
             target=make.arch,
-            tool=ptxas.take(s.image.version, make.arch),
+            tool=ptxas.take(_isa(make, s), make.arch),
             label=f"{file.member} container {s.container}",
             relocatable=make.act is Act.LINK,
             rank=rank,
@@ -174,6 +193,20 @@ def _units(
         )
         for s in texts
     ]
+
+
+def _isa(make: Make, source: Source) -> tuple[int, int]:
+    """ISA version of the text that is compiled."""
+    return max(source.image.version, first_isa(make.arch)) if make.act is Act.RETARGET else source.image.version
+
+
+def _edit(make: Make, source: Source, file: ImageFile) -> Callable[[bytes], bytes] | None:
+    """What is done to a text before it is compiled. Tried now: raises InputError when that cannot be done."""
+    if make.act is not Act.RETARGET:
+        return None
+    edit = partial(retargeted, old=f"sm_{source.image.arch}", new=make.arch, least=_isa(make, source))
+    edit(file.plain(source.image))
+    return edit
 
 
 def _image(
@@ -202,7 +235,13 @@ def _image(
     cached = all(unit.cached for unit in compiled)
     if make.act is not Act.LINK:
         return NewImage(
-            code=compiled[0].code, tools=tuple(sorted(tools)), options=options, cpu_seconds=seconds, cached=cached
+            code=compiled[0].code,
+            tools=tuple(sorted(tools)),
+            options=options,
+            cpu_seconds=seconds,
+            cached=cached,
+            remarks=_remarks(file, make, compiled),
+            debug="--device-debug" in options.split(),
         )
     nvlink = choose_nvlink(compiled[0].tool, offline=toolbox.offline)
     label = f"{file.member} container {step.container}"
@@ -217,7 +256,26 @@ def _image(
         options=options,
         cpu_seconds=seconds + linked.seconds,
         cached=cached and linked.cached,
+        remarks=_remarks(file, make, compiled),
     )
+
+
+def _remarks(file: WorkFile, make: Make, compiled: Sequence[CompiledUnit]) -> tuple[str, ...]:
+    """What is unusual or unproven about compiled code."""
+    remarks = []
+    if make.act is Act.RETARGET:
+        remarks.append(
+            f"PTX of {make.sources[0].image.arch} compiled with .target {make.arch}: NVIDIA's own compiler took it for "
+            "that target, not run on a GB10"
+        )
+    driver = min(promise.target.driver_cuda for promise in file.plan.promises)
+    newer = sorted({_name(unit.tool) for unit in compiled if unit.tool.version[:2] > driver})
+    if newer:
+        remarks.append(
+            f"made by {', '.join(newer)} for a driver of CUDA {driver[0]}.{driver[1]}: covered by NVIDIA's "
+            "compatibility of minor versions; that such a driver takes all that it writes into .nv.compat is unproven"
+        )
+    return tuple(remarks)
 
 
 def _name(tool: Tool) -> str:

@@ -9,8 +9,12 @@ from shim.applying.members import MemberContent
 from shim.applying.selection import compile_pattern
 from shim.applying.workfile import WorkFile, narrow, plan_file
 from shim.devicecode import DeviceCode
+from shim.planning import plan_library
 from shim.provenance.document import Request
+from shim.scan.reading import grouped
 from shim.wheels.archive import WheelArchive
+
+_LOOSE = frozenset({"cubin", "ptx", "ltoir"})
 
 
 class Planner:
@@ -34,16 +38,27 @@ class Planner:
         self._pattern = compile_pattern(request.only) if request.only else None
         self._number = {member.path: number for number, member in enumerate(archive.members)}
         self._found: dict[str, WorkFile] = {}
+        self._loose: dict[str, DeviceCode] = {}
 
     @property
     def files(self) -> list[WorkFile]:
-        """Libraries with anything to say, in the order of the archive."""
-        return [self._found[path] for path in sorted(self._found, key=self._number.__getitem__)]
+        """Libraries with anything to say, in the order of the archive; then sets of loose GPU code files."""
+        ordered = [self._found[path] for path in sorted(self._found, key=self._number.__getitem__)]
+        return ordered + self._sets()
+
+    def _sets(self) -> list[WorkFile]:
+        """Files of the kind that a package picks from by name, judged together as `scan` does. They have no steps."""
+        loose = {path: self._loose[path] for path in sorted(self._loose, key=self._number.__getitem__)}
+        plans = [(code, plan_library(code, self._request.wanted)) for code, _ in grouped(loose)]
+        return [WorkFile(code=code, path=self._folder, plan=plan) for code, plan in plans if plan.refusals]
 
     def add(self, content: MemberContent) -> None:
         """Plan one library. Raises InputError when it cannot be read again or the disk is full."""
         code = content.code
         if code is None:
+            return
+        if code.format in _LOOSE:
+            self._loose[code.member] = code
             return
         wanted = self._request.wanted
         path = self._folder / f"old-{self._number[code.member]}-{Path(code.member).name}"
@@ -53,7 +68,7 @@ class Planner:
             plan = narrow(code, plan, extract, wanted, self._pattern)
         if plan.steps and self._keep:
             extract()
-        if plan.steps or plan.refusals:
+        if plan.steps or plan.refusals or plan.notes:
             self._found[code.member] = WorkFile(code=code, path=path, plan=plan)
         else:
             path.unlink(missing_ok=True)

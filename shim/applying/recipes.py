@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from shim.errors import RecipeError
-from shim.planning import Plan
+from shim.planning import Act, Plan
 from shim.recipes.apply import edit_all
 from shim.recipes.facts import PackageProofs
 from shim.recipes.match import Match, State, candidates, match
@@ -62,7 +62,7 @@ def with_recipes(
         )
         doing = in_order(one.recipe for one in found if one.state is State.APPLIES)
         for recipe in doing:
-            _check_members(recipe, tree.names())
+            _check_members(recipe, tree.names(), plan)
         edits = edit_all(doing, tree)
     except RecipeError as error:
         raise RecipeError(f"{archive.path.name}: {error.message}", hint=_HINT) from error
@@ -77,8 +77,27 @@ def with_recipes(
     )
 
 
-def _check_members(recipe: Recipe, names: Collection[str]) -> None:
-    """What a recipe wants machine code in must be there; `patch` plans every library anyway."""
+def _check_members(recipe: Recipe, names: Collection[str], plan: Plan) -> None:
+    """What a recipe wants machine code in must be there, and what it wants retargeted must need that.
+
+    `patch` plans every library anyway, and retargets wherever its rule says so, with or without a recipe.
+    """
     for action in recipe.actions:
         if isinstance(action, InjectSass | Retarget) and not matching(names, action.members):
             raise RecipeError(f"{recipe.id}: no longer fits: no member matches {action.members!r}")
+        if isinstance(action, Retarget) and not _is_retargeted(plan, matching(names, action.members)):
+            raise RecipeError(
+                f"{recipe.id}: no longer fits: no container of {action.members!r} has PTX for another architecture of "
+                "the target's family alone"
+            )
+
+
+def _is_retargeted(plan: Plan, members: Collection[str]) -> bool:
+    """Whether a library among these is retargeted, or was left out by `--only` or for its licence."""
+    libraries = [library for library in plan.libraries if library.member in members]
+    return any(
+        library.skipped
+        or any(make.act is Act.RETARGET for step in library.steps for make in step.makes)
+        or any(refusal.code == "nvidia-licensed" for refusal in library.refusals)
+        for library in libraries
+    )

@@ -59,6 +59,7 @@ class LibraryResult:
     added_bytes: int
     strip_unsafe: bool
     load: str  # "loads", "not checked: ..." or "" when it was not asked for
+    remarks: tuple[str, ...] = ()  # what is unusual or unproven about new images, each once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from shim.applying.planner import Planner
 from shim.applying.publish import check_beside, check_free, publish
 from shim.applying.recipes import with_recipes
 from shim.applying.result import Outcome, PatchResult
+from shim.applying.triton import with_triton
 from shim.applying.undo import undo_wheel
 from shim.errors import InputError
 from shim.planning import Plan, Refusal
@@ -133,6 +134,7 @@ def _patch(job: _Job) -> PatchResult:
         files = planner.files
         plan = Plan(wanted=job.request.wanted, subject=job.archive.path.name, libraries=tuple(f.plan for f in files))
         plan = with_recipes(plan, job.archive, job.name, job.options.recipes, job.request.recipes, nvidia=refused)
+        plan = with_triton(plan, job.archive, job.name, folder, ask=job.where.load)
         clock.lap("read and plan")
         if job.where.dry_run or plan.refused_by is not None or not (plan.steps or plan.edits):
             return _nothing(job, plan)

@@ -14,6 +14,7 @@ from shim.cli.options import verbose_option
 COMMANDS: Final = {
     "scan": "Say whether wheels, files or whole environments run on the target GPU.",
     "patch": "Make a wheel or file run on the target GPU by compiling its PTX ahead of time.",
+    "warm": "Compile beforehand what packages would have compiled on first use.",
     "rebuild": "Build a package from source for the target GPU.",
     "apply": "Apply recipes to the packages of an environment.",
     "undo": "Give back the original of a patched wheel or of changed packages, byte for byte.",

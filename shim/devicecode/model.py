@@ -158,7 +158,12 @@ class Wrapper:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LooseImage:
-    """GPU code that stands in no container: a .cubin or .ptx file, or a bare cubin / PTX text in a data section."""
+    """GPU code that stands in no container: a .cubin or .ptx file, or a bare cubin / PTX text in a data section.
+
+    Attributes:
+        compat: `.nv.compat` of a .cubin file; empty where it was not read (a bare cubin in data) or is not there.
+        has_code: whether a .cubin file defines a kernel; None where that was not read.
+    """
 
     kind: ImageKind
     arch: Arch | None
@@ -166,6 +171,8 @@ class LooseImage:
     size: int
     section: str
     version: tuple[int, int]
+    compat: bytes = b""
+    has_code: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

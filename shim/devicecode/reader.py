@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from shim import _core
 from shim.arch import Arch, ComputeCapability
+from shim.devicecode.cubin_file import KEPT_CUBIN, with_facts
 from shim.devicecode.model import (
     ByteRange,
     Compression,
@@ -195,7 +197,21 @@ def read_path(path: Path, *, member: str = "") -> DeviceCode:
         report = _core.scan_path(os.fsencode(path), _plain(path.name))
     except _core.ParseError as error:
         raise _input_error(error, name) from error
-    return _device_code(report, name, path.stat().st_size)
+    size = path.stat().st_size
+    code = _device_code(report, name, size)
+    return _cubin_file(code, path.read_bytes()) if _is_kept(path.name, size) else code
+
+
+def _is_kept(name: str, size: int) -> bool:
+    """Whether a file is read as a whole, beside the search: by its name, as a stream must be judged beforehand."""
+    return name.endswith(".cubin") and size <= KEPT_CUBIN
+
+
+def _cubin_file(code: DeviceCode, data: bytes) -> DeviceCode:
+    """What the whole of a .cubin file tells beside what the search saw."""
+    if code.format != "cubin":
+        return code
+    return replace(code, loose=tuple(with_facts(image, data) for image in code.loose))
 
 
 class StreamReader:
@@ -205,9 +221,12 @@ class StreamReader:
         self._member = member
         self._size = size
         self._scan = _core.Scan(size, _plain(member))
+        self._kept = bytearray() if _is_kept(member, size) else None
 
     def feed(self, chunk: Buffer) -> None:
         """Take the next bytes. Raises InputError."""
+        if self._kept is not None:
+            self._kept += chunk
         try:
             self._scan.feed(chunk)
         except _core.ParseError as error:
@@ -228,7 +247,8 @@ class StreamReader:
             for _ in range(_MAX_FETCHES):
                 wanted = self._scan.resolve()
                 if wanted is None:
-                    return _device_code(self._scan.take(), self._member, self._size)
+                    code = _device_code(self._scan.take(), self._member, self._size)
+                    return code if self._kept is None else _cubin_file(code, bytes(self._kept))
                 data = b"".join(fetch([wanted]))
                 if len(data) != wanted[1]:
                     found = f"expected {wanted[1]} bytes at offset {wanted[0]:#x}, got {len(data)}"

@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shim.arch import Arch, ComputeCapability, Grade, Target, select
+from shim.arch import Arch, ComputeCapability, Grade, Target, cuda_reading_isa, select
 from shim.devicecode.model import Container, ContainerRole, DeviceCode, GpuImage, ImageKind
 from shim.model import Fit
-from shim.planning.layout import LayoutChoice, choose_layout
+from shim.planning.forms import EMBEDDED, embedded_notes, refuse_embedded, refuse_loose, refuse_relocatable_file
+from shim.planning.layout import Layout, LayoutChoice, choose_layout
 from shim.planning.model import Act, ContainerPlan, LibraryPlan, Make, Promise, Refusal, Source
+from shim.planning.restamp import restampable_sass
+from shim.planning.retarget import retargetable_ptx
 from shim.planning.wanted import Wanted
 from shim.scan.containers import Decision, decide, image_name, traits
 from shim.scan.library import grade_of
@@ -68,7 +71,10 @@ def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYT
     judged = {target: decide(code, target) for target in wanted.targets}
     for target, decisions in judged.items():
         for decision in decisions:
-            if not decision.counted or decision.loose or decision.fit not in _WANTS_CODE:
+            if not decision.counted or decision.fit not in _WANTS_CODE:
+                continue
+            if decision.loose:
+                refusals[refuse_loose(decision)] = None
                 continue
             for index in decision.group.indices:
                 if not selection.takes(index):
@@ -98,11 +104,14 @@ def plan_library(code: DeviceCode, wanted: Wanted, selection: Selection = EVERYT
         ptx_bytes=sum(
             s.image.size for step in steps for m in step.makes for s in m.sources if s.image.kind is ImageKind.PTX
         ),
+        notes=() if any(refusal.code in EMBEDDED for refusal in refusals) else embedded_notes(code),
     )
 
 
 def layout_of(code: DeviceCode, steps: Sequence[ContainerPlan], wanted: Wanted) -> LayoutChoice:
     """The layout as far as it can be told from the sizes of what there is."""
+    if code.format == "fatbin":
+        return LayoutChoice(layout=Layout.REPACK, why="a .fatbin file is written anew from front to back")
     changed = {step.container for step in steps}
     section = [container for container in code.containers if container.section == SECTION]
     dead = sum(container.size for container in section if container.index in changed)
@@ -132,12 +141,7 @@ def _plan_container(
     wanted: Wanted,
 ) -> Make | Refusal:
     if container.role is ContainerRole.EMBEDDED:
-        return _refuse(
-            container,
-            "embedded-container",
-            "stands in plain data without a wrapper; the library hands it to the driver by itself",
-            "nothing to do: such a container can only be changed where it is, and a new image does not fit there",
-        )
+        return refuse_embedded(container, decision)
     if code.elf_type == "rel" or code.format == "ar":
         return _refuse(
             container,
@@ -147,21 +151,62 @@ def _plan_container(
         )
     if container.role is ContainerRole.LINKED:
         return _plan_linked(code, container, decision, target)
-    image = best_ptx(container.images, target)
-    if image is None:
-        return _no_ptx(container, decision)
-    if container.role is ContainerRole.FILE:
+    make = _make(container, decision, target, wanted)
+    if make is None:
+        return _no_ptx(container, decision, target)
+    if container.role is ContainerRole.FILE and any(source.image.relocatable for source in make.sources):
+        return refuse_relocatable_file(container)
+    if (needs := _other_major(make, target)) is not None:
         return _refuse(
             container,
-            "fatbin-file",
-            "is a stand-alone .fatbin file, which this version does not rewrite",
-            "make it anew with fatbinary and an image for the target, or patch the library that embeds it",
+            "driver-too-old",
+            f"its PTX is of CUDA {needs}; what a compiler of CUDA {needs} makes does not load on a driver of CUDA "
+            f"{target.driver_cuda[0]}",
+            "update the driver, or take a build for its CUDA major",
         )
+    return make
+
+
+def _make(container: Container, decision: Decision, target: Target, wanted: Wanted) -> Make | None:
+    """The new image, from the best source there is."""
+    image = best_ptx(container.images, target)
+    if image is None:
+        return _other_source(container, target, wanted)
     return Make(
         act=Act.COMPILE,
         sources=(Source(container=container.index, image=image),),
         arch=sass_name(image, target.device),
         reason=_WHY[decision.fit],
+    )
+
+
+def _other_major(make: Make, target: Target) -> int | None:
+    """CUDA major that its PTX needs, when it is newer than the driver's: compatibility ends there."""
+    isas = [source.image.version for source in make.sources if source.image.kind is ImageKind.PTX]
+    needs = cuda_reading_isa(max(isas)) if isas else None
+    return needs[0] if needs is not None and needs[0] > target.driver_cuda[0] else None
+
+
+def _other_source(container: Container, target: Target, wanted: Wanted) -> Make | None:
+    """New code from PTX or machine code of another member of the target's family."""
+    arch = f"sm_{target.device.canonical.sm}a"
+    text = retargetable_ptx(container.images, target)
+    if text is not None:
+        return Make(
+            act=Act.RETARGET,
+            sources=(Source(container=container.index, image=text),),
+            arch=arch,
+            reason=f"its PTX is for {text.arch} alone; with .target {arch} the same text is compiled",
+        )
+    code = restampable_sass(container.images, target) if wanted.restamp else None
+    if code is None:
+        return None
+    return Make(
+        act=Act.RESTAMP,
+        sources=(Source(container=container.index, image=code),),
+        arch=arch,
+        reason=f"machine code of {code.arch} is marked as {arch}, if the ptxas that made it confirms that both are "
+        "equal; experimental, not supported by NVIDIA",
     )
 
 
@@ -184,7 +229,7 @@ def _plan_linked(
     sources = tuple(_link_sources(code, target))
     if any(source is None for source in sources):
         if decision.fit is Fit.UNPROVEN:
-            return _no_ptx(container, decision)
+            return _no_ptx(container, decision, target)
         return _refuse(
             container,
             "relocatable-code-incomplete",
@@ -212,7 +257,7 @@ def _link_sources(code: DeviceCode, target: Target) -> Iterator[Source | None]:
             yield None if image is None else Source(container=index, image=image)
 
 
-def _no_ptx(container: Container, decision: Decision) -> Refusal:
+def _no_ptx(container: Container, decision: Decision, target: Target) -> Refusal:
     names = ", ".join(image_name(image) for image in container.images) or "nothing"
     if decision.fit is Fit.UNPROVEN:
         return _refuse(
@@ -228,6 +273,15 @@ def _no_ptx(container: Container, decision: Decision) -> Refusal:
             "arch-specific-ptx",
             f"its PTX is {', '.join(suffixed)}, which ptxas compiles for that architecture (or family) only",
             "rebuild it from source for the target",
+        )
+    marked = restampable_sass(container.images, target) if container.role is not ContainerRole.LINKED else None
+    if marked is not None:
+        return _refuse(
+            container,
+            "machine-code-only",
+            f"holds {names}: machine code of other devices and no PTX",
+            f"rebuild it from source for the target, or mark its sm_{marked.arch} code for the target with "
+            "--experimental-restamp (not supported by NVIDIA)",
         )
     return _refuse(
         container,

@@ -106,6 +106,7 @@ class LibraryPlan:
         skipped: containers left out by `--only`.
         ptx_bytes: PTX text to compile, for the estimate of the cost.
         licence: why NVIDIA's licence covers the file that is changed all the same (`--allow-nvidia`), else "".
+        notes: what is in the file and stays as it is, without being needed otherwise on any target.
     """
 
     member: str
@@ -116,6 +117,7 @@ class LibraryPlan:
     skipped: int = 0
     ptx_bytes: int = 0
     licence: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def before(self) -> Grade:
@@ -134,6 +136,7 @@ class Plan:
 
     Attributes:
         recipes: those for this package and version, with what becomes of each. edits: of files, in order.
+        notes: what patching does not change and the user should know, such as variables to set.
     """
 
     wanted: Wanted
@@ -141,6 +144,7 @@ class Plan:
     libraries: tuple[LibraryPlan, ...]
     recipes: tuple[Match, ...] = ()
     edits: tuple[FileEdit, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def target(self) -> Target:
@@ -153,7 +157,12 @@ class Plan:
 
     @property
     def refused_by(self) -> Match | None:
-        """The recipe that says that nothing honest can be done to the whole package."""
+        """The recipe that says that nothing can be done to the whole package.
+
+        Not where the user asked for restamping and something is restamped: that answers "no code for the target".
+        """
+        if any(make.act is Act.RESTAMP for library in self.libraries for step in library.steps for make in step.makes):
+            return None
         return next((match for match in self.recipes if match.state is State.REFUSES), None)
 
     @property

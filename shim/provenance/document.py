@@ -105,6 +105,7 @@ def _image(entry: NewEntry) -> dict[str, Any]:
         "kernels": entry.check.kernels,
         "objects": entry.check.objects,
         "notes": list(entry.check.notes),
+        "remarks": list(entry.image.remarks),
         "reason": entry.make.reason,
     }
 

@@ -212,7 +212,7 @@ class InjectSass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retarget:
-    """Ask `patch` for the target's own architecture in these members."""
+    """State that `patch` compiles PTX of another member of the target's family in these members."""
 
     members: str
 

@@ -21,6 +21,9 @@ FINDING_CODES: Final = {
     "prebuilt-download": "a build takes a prebuilt wheel instead of compiling",
     "sources-missing": "the package lacks sources that its build lists or includes",
     "compiled-guard": "compiled code holds the text of a guard that stops the target, or feeds it wrong results",
+    "triton-ptxas-too-old": "the ptxas that Triton brought does not take the target",
+    "triton-variable-unused": "TRITON_PTXAS_PATH is set, and this Triton does not look at it for the target",
+    "triton-ptxas-fits": "the ptxas that Triton brought takes the target (or cannot be told)",
     "unreadable": "an installed distribution or file that could not be read (--env)",
 }
 

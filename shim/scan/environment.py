@@ -14,13 +14,13 @@ import shim
 from shim.errors import InputError
 from shim.model import EnvironmentReport, Finding, Severity, WheelReport
 from shim.scan.codec import decode, encode
-from shim.scan.installed import Distribution, distributions, owned_files, scan_distribution
+from shim.scan.installed import Distribution, distributions, owned_files, scan_distribution, triton_of
 from shim.scan.known import GpuUse, gpu_use
 from shim.scan.options import ScanOptions
 from shim.scan.sources import is_candidate
 from shim.store.folder import cache_root, private_folder
 
-RULES: Final = 2
+RULES: Final = 3
 """Goes up when the same files would get another report."""
 
 
@@ -42,6 +42,7 @@ def scan_environment(prefix: Path, options: ScanOptions, *, root: Path | None = 
     findings: list[Finding] = []
     hits = 0
     for distribution in found:
+        findings.extend(triton_of(distribution, options.target))
         try:
             kept = cache.get(distribution)
             hits += kept is not None

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shim.arch import Target
 from shim.errors import InputError
-from shim.model import Subject
+from shim.model import Finding, Subject
 from shim.scan.options import ScanOptions
 from shim.scan.package import Identity, PackageScan, scan_package
 from shim.scan.sources import TreeSource, unreadable
@@ -110,6 +111,18 @@ def scan_distribution(distribution: Distribution, options: ScanOptions, *, expla
         required=lambda machine: _required(distribution, machine),
     )
     return scan_package(identity, source, options)
+
+
+def triton_of(distribution: Distribution, target: Target) -> tuple[Finding, ...]:
+    """Findings about an installed Triton; () for any other distribution. They depend on variables: never cached."""
+    from shim.scan.triton import triton_findings
+    from shim.toolchain.triton_bundle import PROGRAMS, is_triton
+
+    if not is_triton(distribution.name):
+        return ()
+    programs = [f"{PROGRAMS}/{name}" for name in ("ptxas", "ptxas-blackwell")]
+    source = TreeSource(distribution.site, [name for name in programs if _is_regular(distribution.site / name)])
+    return triton_findings(distribution.name, distribution.version, source, target, installed=distribution.site)
 
 
 def owned_files(distribution: Distribution) -> tuple[str, ...]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from shim.arch import Grade, Target, sorted_archs
+from shim.arch import Arch, Grade, Target, sorted_archs
 from shim.devicecode.model import ContainerRole, DeviceCode, ImageKind
-from shim.model import Confidence, Fit, LibraryReport, Taken
+from shim.model import Confidence, Fit, LibraryReport, LooseCount, Taken
 from shim.scan.containers import LOADS, Decision, decide, image_name
 from shim.scan.jit_cost import jit_cost
 from shim.scan.outlook import outlook
@@ -68,6 +68,7 @@ def scan_library(code: DeviceCode, target: Target, *, files: int = 1) -> Library
         needed=code.needed,
         glibc="" if code.glibc is None else version_text(code.glibc),
         kernels=None,
+        loose=_loose(decisions),
     )
     return LibraryScan(code=code, decisions=decisions, report=report)
 
@@ -80,6 +81,30 @@ def grade_of(fits: Mapping[Fit, int]) -> Grade:
     if usable:
         return min(usable)
     return Grade.NONE if Fit.OTHER_ARCH in fits else Grade.NO_DEVICE_CODE
+
+
+def _loose(decisions: Sequence[Decision]) -> tuple[LooseCount, ...]:
+    """Images outside of containers by architecture and fit, as architectures are listed."""
+    counts: Counter[tuple[ImageKind, Arch | None, Fit]] = Counter()
+    sizes: Counter[tuple[ImageKind, Arch | None, Fit]] = Counter()
+    for decision in decisions:
+        if decision.loose:
+            key = (decision.images[0].kind, decision.images[0].arch, decision.fit)
+            counts[key] += decision.count
+            sizes[key] += sum(decision.group.stored_bytes)
+    order = sorted_archs(arch for _, arch, _ in counts if arch is not None)
+    names = {image.kind: image for decision in decisions if decision.loose for image in decision.images}
+    return tuple(
+        LooseCount(image=image_name(replace(names[kind], arch=arch)), fit=fit, count=count, size=sizes[kind, arch, fit])
+        for (kind, arch, fit), count in sorted(
+            counts.items(),
+            key=lambda item: (
+                item[0][0],
+                -1 if item[0][1] is None else order.index(item[0][1]),
+                list(Fit).index(item[0][2]),
+            ),
+        )
+    )
 
 
 def _only_other_archs(fits: Mapping[Fit, int]) -> bool:

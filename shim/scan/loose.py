@@ -26,7 +26,7 @@ def loose_groups(code: DeviceCode) -> tuple[ContainerGroup, ...]:
     role = ContainerRole.FILE if code.format in _FILE_FORMATS else ContainerRole.EMBEDDED
     alike: dict[object, list[int]] = {}
     for index, image in enumerate(code.loose):
-        alike.setdefault((image.kind, image.arch, image.version), []).append(index)
+        alike.setdefault((image.kind, image.arch, image.version, image.compat, image.has_code), []).append(index)
     return tuple(_group(code.loose, indices, role) for indices in alike.values())
 
 
@@ -74,6 +74,6 @@ def _image(loose: LooseImage) -> GpuImage:
         flags=0,
         name="",
         options="",
-        compat=b"",
-        has_code=None,
+        compat=loose.compat,
+        has_code=loose.has_code,
     )

@@ -8,6 +8,7 @@ from shim.arch import Target
 from shim.devicecode.model import ContainerRole, GpuImage, ImageKind
 from shim.model import Fit, PatchOutlook
 from shim.scan.containers import Decision, loadable
+from shim.scan.family import is_restampable, is_retargetable
 from shim.scan.jit_cost import jit_cost
 from shim.scan.words import plural, size_text, span_text
 
@@ -20,16 +21,23 @@ def outlook(decisions: Sequence[Decision], target: Target) -> PatchOutlook:
     counted = [decision for decision in decisions if decision.counted]
     parts: list[str] = []
     action = "nothing"
-    compiled = [d for d in counted if d.fit in _COMPILED and d.role in _REACHABLE]
+    compiled = [d for d in counted if d.fit in _COMPILED and d.role in _REACHABLE and not d.loose]
     if compiled:
         action = "compile"
         parts.append(f"compile {_volume(compiled)} to sm_{target.device.sm}")
+    lost = [d for d in counted if d.fit is Fit.NOTHING]
+    other = [d for d in lost if d.role in _REACHABLE and any(is_retargetable(i, target) for i in d.images)]
+    if other:
+        action = "compile"
+        text = f"compile the PTX of {plural(_count(other), 'container')} with .target sm_{target.device.sm}a"
+        parts.append(text)
+        lost = [d for d in lost if d not in other]
     links = [d for d in counted if d.linked_at_run_time]
     if links and _count(links) == 1:
         action = "link"
         units = [d for d in decisions if d.role is ContainerRole.PRELINKED and d.live]
         parts.append(f"compile {_volume(units)} and link them for sm_{target.device.sm}")
-    refusals = _refusals(counted, links)
+    refusals = _refusals(counted, links, lost, target)
     if refusals and action == "nothing":
         action = "cannot"
     parts.extend(refusals)
@@ -38,16 +46,24 @@ def outlook(decisions: Sequence[Decision], target: Target) -> PatchOutlook:
     return PatchOutlook(action=action, text="; ".join(parts))
 
 
-def _refusals(counted: Sequence[Decision], links: Sequence[Decision]) -> list[str]:
+def _refusals(
+    counted: Sequence[Decision], links: Sequence[Decision], lost: Sequence[Decision], target: Target
+) -> list[str]:
     refusals = []
     if _count(links) > 1:
         refusals.append(f"{_count(links)} linked containers: which relocatable code belongs to which is unknown")
     hidden = [d for d in counted if d.fit in _COMPILED and d.role is ContainerRole.EMBEDDED]
     if hidden:
-        refusals.append(f"{plural(_count(hidden), 'container')} loaded by the library itself: left alone")
-    lost = [d for d in counted if d.fit is Fit.NOTHING]
+        refusals.append(
+            f"{plural(_count(hidden), 'container')} in plain data, loaded by the library itself: left alone"
+        )
+    texts = [d for d in counted if d.fit in _COMPILED and d.loose and d.role is ContainerRole.FILE]
+    if texts:
+        refusals.append(f"{plural(_count(texts), '.ptx file')}: text that others read, left alone")
     if lost:
-        refusals.append(f"{plural(_count(lost), 'container')} without usable PTX: rebuild from source")
+        marked = all(d.role in _REACHABLE and any(is_restampable(i, target) for i in d.images) for d in lost)
+        other = ", or try --experimental-restamp" if marked else ""
+        refusals.append(f"{plural(_count(lost), 'container')} without usable PTX: rebuild from source{other}")
     return refusals
 
 
@@ -75,7 +91,7 @@ def _has_loadable_ptx(decision: Decision, everything: Sequence[Decision], target
 
 
 def _is_loadable_ptx(image: GpuImage, target: Target) -> bool:
-    return image.kind is ImageKind.PTX and loadable(image, target)
+    return image.kind is ImageKind.PTX and (loadable(image, target) or is_retargetable(image, target))
 
 
 def _volume(decisions: Sequence[Decision]) -> str:

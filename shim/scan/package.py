@@ -113,6 +113,11 @@ def scan_package(identity: Identity, source: Source, options: ScanOptions) -> Pa
     return PackageScan(report=report, libraries=tuple(libraries), errors=(*read.errors, *errors))
 
 
+def with_findings(scan: PackageScan, findings: Sequence[Finding]) -> PackageScan:
+    """The scan with more findings."""
+    return replace(scan, report=replace(scan.report, findings=(*scan.report.findings, *findings))) if findings else scan
+
+
 def wants_gates(subject: Subject, source: Source, options: ScanOptions) -> bool:
     """Sources are searched for gates unless that is forbidden; what is installed or to be installed, when asked."""
     if options.gates is not None:

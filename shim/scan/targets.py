@@ -12,7 +12,7 @@ from shim.errors import InputError, ShimError
 from shim.model import WheelReport
 from shim.scan.folder import list_folder, scan_file, scan_folder
 from shim.scan.options import ScanOptions
-from shim.scan.package import PackageScan
+from shim.scan.package import PackageScan, with_findings
 from shim.scan.sources import unreadable
 from shim.wheels.limits import Limits
 
@@ -119,13 +119,13 @@ def _scan_name(text: str, options: ScanOptions, where: TargetOptions) -> TargetS
     if text.endswith(_FILE) or text.startswith((".", "~", "/")) or ("/" in text and "@" not in text):
         raise InputError(f"{text}: there is no such file or folder", hint="check the path")
     from shim.scan.fetch import fetch, parse_requirement
-    from shim.scan.installed import find_distribution, scan_distribution
+    from shim.scan.installed import find_distribution, scan_distribution, triton_of
 
     requirement = parse_requirement(text)
     if not requirement.specifier:
         installed = find_distribution(requirement.name, where.prefix)
         if installed is not None:
-            scan = scan_distribution(installed, options)
+            scan = with_findings(scan_distribution(installed, options), triton_of(installed, options.target))
             return TargetScan(packages=(scan,), errors=scan.errors)
     fetched = fetch(requirement, machine=where.machine, python=where.python)
     notes = (

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from shim.model import Subject
 from shim.scan.options import ScanOptions
-from shim.scan.package import Identity, PackageScan, scan_package
+from shim.scan.package import Identity, PackageScan, scan_package, with_findings
 from shim.scan.sources import ZipSource
+from shim.scan.triton import triton_findings
 from shim.wheels.archive import WheelArchive
 from shim.wheels.limits import Limits
 
@@ -33,10 +34,12 @@ def scan_wheel(path: Path, options: ScanOptions, *, limits: Limits | None = None
             tags=() if name is None else tuple(name.platform.split(".")),
             required=lambda machine: _required(archive, machine),
         )
-        scan = scan_package(identity, ZipSource(archive), options)
+        source = ZipSource(archive)
+        scan = scan_package(identity, source, options)
+        findings = triton_findings(identity.name, identity.version, source, options.target)
     if scan.errors:
         raise scan.errors[0]
-    return scan
+    return with_findings(scan, findings)
 
 
 def _required(archive: WheelArchive, machine: str | None) -> Collection[str]:

@@ -3,6 +3,7 @@
 from shim.toolchain.ask import accepts, newest_isa, refusal
 from shim.toolchain.choose import DRIVER_MAJOR, choose_nvlink, choose_ptxas
 from shim.toolchain.find import Surroundings, Survey, find_tools, survey
+from shim.toolchain.generation import ptxas_of_release
 from shim.toolchain.memory_files import MemoryFiles
 from shim.toolchain.nvcc import nvcc_environment
 from shim.toolchain.pins import Pin, WheelFile, own_pins, read_pins
@@ -27,6 +28,7 @@ __all__ = [
     "newest_isa",
     "nvcc_environment",
     "own_pins",
+    "ptxas_of_release",
     "read_pins",
     "refusal",
     "survey",

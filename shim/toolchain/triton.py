@@ -29,9 +29,9 @@ from shim.toolchain.interpreter import installed
 from shim.toolchain.tool import Tool, ask_version
 from shim.toolchain.toolstore import ToolStore
 
-_NAMES = ("triton", "pytorch-triton", "triton-nightly")
-_ASKED_ISA = (8, 0)  # old enough for every ptxas that Triton brought
-_FIRST_BLACKWELL = ComputeCapability(10, 0)
+NAMES = ("triton", "pytorch-triton", "triton-nightly")
+ASKED_ISA = (8, 0)  # old enough for every ptxas that Triton brought
+FIRST_BLACKWELL = ComputeCapability(10, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class TritonAdvice:
 
 def find_triton(paths: Sequence[Path]) -> TritonInstall | None:
     """Return the Triton installed under these folders (of `sys.path`), if it can be read."""
-    found = installed(_NAMES, paths)
+    found = installed(NAMES, paths)
     if found is None:
         return None
     try:
@@ -106,7 +106,7 @@ def advise(
     name = f"triton {triton.version}"
     if rule is None:
         return TritonAdvice(notes=(f"{name} is older than 3.3: shim knows no way to make it compile for {device}",))
-    if device < _FIRST_BLACKWELL:
+    if device < FIRST_BLACKWELL:
         return TritonAdvice()
     arch = f"sm_{device.sm}a"
     notes = []
@@ -145,7 +145,7 @@ def _why_not(path: Path, arch: str, rule: Rule | None) -> str:
 def _refusal(tool: Tool, arch: str, rule: Rule | None) -> str:
     if rule is not None and tool.version[:2] > rule.newest:
         return f"this Triton does not work with ptxas {'.'.join(map(str, tool.version))}"
-    return refusal(tool, isa=_ASKED_ISA, arch=arch)
+    return refusal(tool, isa=ASKED_ISA, arch=arch)
 
 
 def _other(rule: Rule, arch: str, store: ToolStore, offline: bool) -> Tool:

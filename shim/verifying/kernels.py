@@ -82,3 +82,13 @@ def check_cubin(new: CubinInfo, texts: Iterable[Iterable[Kernel]], sibling: Cubi
         if resized := [n for n in before.keys() & objects.keys() if before[n] != objects[n]]:
             faults.append(f"device variables changed size: {_some(resized)}")
     return KernelCheck(kernels=len(have), objects=len(objects), faults=tuple(faults), notes=tuple(notes))
+
+
+def check_same(new: CubinInfo, old: CubinInfo) -> KernelCheck:
+    """Compare restamped machine code with what it was: the same kernels, sizes, parameters and variables."""
+    faults = []
+    if new.kernels != old.kernels:
+        faults.append("its kernels are not those of the machine code it was made of")
+    if new.objects != old.objects:
+        faults.append("its variables are not those of the machine code it was made of")
+    return KernelCheck(kernels=len(new.kernels), objects=len(new.objects), faults=tuple(faults), notes=())

@@ -150,12 +150,14 @@ def _check_images(
 ) -> int:
     """The new entries stand in live containers and have the hashes stated."""
     live = {wrapper.target for wrapper in code.wrappers}
+    if code.format == "fatbin":
+        live = {one.offset for one in code.containers}
     ordered = sorted(containers, key=lambda c: int(c["offset"]["after"]))
     entries: list[tuple[int, int, str]] = []
     for container in ordered:
         at = int(container["offset"]["after"])
         if at not in live:
-            raise VerifyError(f"{content.member.path}: no wrapper points at the container at {at:#x}", hint=_HINT)
+            raise VerifyError(f"{content.member.path}: nothing points at a container at {at:#x}", hint=_HINT)
         at += CONTAINER_HEADER
         for image in container["images"]:
             entries.append((at, int(image["entry"]["size"]), str(image["entry"]["sha256"])))

@@ -75,6 +75,11 @@ def build_ptx(source: str, *, arch: str = "compute_80", options: Sequence[str] =
     return _nvcc({"k.cu": source}, ["-ptx", f"-arch={arch}", *options], "k.ptx")
 
 
+def build_fatbin(source: str, *options: str) -> bytes:
+    """One source as a .fatbin file."""
+    return _nvcc({"k.cu": source}, ["-fatbin", *options], "k.fatbin")
+
+
 def build_shared(
     folder: Path,
     sources: Mapping[str, str],

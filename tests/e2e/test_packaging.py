@@ -20,6 +20,7 @@ DATA = {
     "shim/scan/report.schema.json",
     "shim/scan/known_gpu.toml",
     "shim/toolchain/pins.toml",
+    "shim/applying/samples/block-scaled.ptx",
     "shim/patches/__init__.py",
 }
 

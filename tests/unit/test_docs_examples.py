@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import fatbin, recipes
+from tests.builders.cubin import cubin
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -59,7 +60,7 @@ def pattern(shown: str) -> re.Pattern[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """What the examples are about: two containers, a wheel that is none, an environment and a recipe for it."""
+    """What the examples are about: containers, cubins, a wheel that is none, an environment and a recipe for it."""
     sm90a = fatbin.Image(kind=fatbin.CUBIN, arch=90, feature="a", payload=bytes(5000))
     sm120a = fatbin.Image(kind=fatbin.CUBIN, arch=120, feature="a", payload=bytes(5000))
     ptx80 = fatbin.Image(kind=fatbin.PTX, arch=80, payload=fatbin.ptx("80"))
@@ -68,6 +69,14 @@ def folder(tmp_path: Path) -> Path:
     (files / "attention.fatbin").write_bytes(fatbin.container(sm90a, ptx80))
     (files / "gemm.fatbin").write_bytes(fatbin.container(sm120a, sm90a))
     (files / "notes.whl").write_text("hello, this is no archive\n")
+    old = cubin(90, abi=7)
+    other = cubin(100) + b"-arch sm_100f -m 64 "  # as the tool's note has it
+    new = cubin(120, compat=fatbin.compat((0x0B, (0x50).to_bytes(8, "little"))))
+    folder = files / "cubins" / "demo"
+    folder.mkdir(parents=True)
+    for name, data, count in (("old", old, 40), ("other", other, 25), ("new", new, 2)):
+        for number in range(count):
+            (folder / f"{name}{number}.cubin").write_bytes(data)
     recipes.install(files / "env")
     recipes.write_recipe(files / "recipes")
     return files

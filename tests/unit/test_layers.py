@@ -15,7 +15,7 @@ LAYERS = (
     {"devicecode", "wheels", "store", "model"},
     {"toolchain", "source"},
     {"scan", "planning", "recipes"},
-    {"applying", "verifying", "provenance", "device", "building"},
+    {"applying", "verifying", "provenance", "device", "building", "warming"},
     {"cli"},
     {"__main__"},
 )

@@ -26,16 +26,24 @@ def plan_lines(plan: Plan) -> list[str]:
     """The plan for people: steps, reason, expected cost."""
     device = ", ".join(str(target.device) for target in plan.wanted.targets)
     if not plan.steps and not plan.refusals and not plan.recipes:
-        return [f"{plan.subject}: nothing to do for {device}: no container lacks machine code that it should have"]
+        first = f"{plan.subject}: nothing to do for {device}: no container lacks machine code that it should have"
+        return [first, *note_lines(plan)]
     lines = [f"{plan.subject}: plan for {device} (driver of CUDA {'.'.join(map(str, plan.target.driver_cuda))})"]
     for library in plan.libraries:
         lines += _library_lines(library)
     lines += recipe_lines(plan)
+    lines += note_lines(plan)
     total = sum(library.ptx_bytes for library in plan.libraries)
     if total:
         cost = span_text(total / FAST, total / SLOW)
         lines.append(f"  expected: {size_text(total)} of PTX, {cost} of CPU time unless cached")
     return lines
+
+
+def note_lines(plan: Plan) -> list[str]:
+    """What is there and stays, and what the user should know beside the files."""
+    lines = [f"  {library.member}: {note}" for library in plan.libraries for note in library.notes]
+    return lines + [f"  {note}" for note in plan.notes]
 
 
 def recipe_lines(plan: Plan) -> list[str]:
@@ -94,6 +102,7 @@ def result_lines(result: PatchResult) -> list[str]:
             f"  {library.member}: {library.before} -> {library.after}, {plural(library.images, 'new image')} with "
             f"{plural(library.kernels, 'kernel')}, {size_text(library.added_bytes)} larger{loads}"
         )
+        lines += [f"    {remark}" for remark in library.remarks]
     if any(library.strip_unsafe for library in result.libraries):
         lines.append("  do not run strip or objcopy on these: the program header table of some was moved")
     if result.work.units:
@@ -146,9 +155,11 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
                     for step in library.steps
                 ],
                 "left_out_by_only": library.skipped,
+                "notes": list(library.notes),
             }
             for library in result.plan.libraries
         ],
+        "notes": list(result.plan.notes),
         "recipes": [
             {"id": found.recipe.id, "state": found.state.value, "why": found.why} for found in result.plan.recipes
         ],
@@ -164,6 +175,7 @@ def result_document(result: PatchResult) -> Mapping[str, Any]:
                 "added_bytes": library.added_bytes,
                 "strip_unsafe": library.strip_unsafe,
                 "load": library.load,
+                "remarks": list(library.remarks),
             }
             for library in result.libraries
         ],

@@ -14,6 +14,7 @@ from rich.text import Text
 from shim.arch import Grade
 from shim.cli.render.gates import print_gates
 from shim.cli.render.kernels import kernel_lines
+from shim.cli.render.loose import fit_words, loose_lines
 from shim.model import EnvironmentReport, Finding, Fit, LibraryReport, Severity, WheelReport
 from shim.scan.codes import GATE_CODES
 from shim.scan.verdict import short_names
@@ -59,6 +60,8 @@ def _print_report(console: Console, report: WheelReport) -> None:
     if report.libraries:
         console.print()
         console.print(_table(report, console.width) if console.width >= _WIDE else _stack(report))
+        for line in loose_lines(report.libraries):
+            console.print(Text(line))
         console.print(Text(_total(report), style="dim"))
     for finding in report.findings:
         if finding.code not in GATE_CODES:
@@ -156,9 +159,8 @@ def _takes(library: LibraryReport) -> str:
 
 
 def _fits(library: LibraryReport) -> str:
-    words = {Fit.UNPROVEN: "same-major, unproven", Fit.OTHER_ARCH: "for other GPUs", Fit.NO_CODE: "empty"}
     shown = [(fit, count) for fit, count in library.fits.items() if fit is not Fit.NO_CODE] or library.fits.items()
-    return ", ".join(f"{count:,} {words.get(fit, str(fit))}" for fit, count in shown)
+    return ", ".join(f"{count:,} {fit_words(fit)}" for fit, count in shown)
 
 
 def _dead(library: LibraryReport) -> str:

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from builders.kernels import build_shared
 from builders.recipes import FILES, GATE, GOOD, write_recipe
 from builders.wheels import make_wheel
 from click.testing import CliRunner
@@ -141,3 +142,59 @@ replace = "Version: 1.6"
 gate = "none"
 
 [test]"""
+
+
+RETARGET = (
+    WHEEL[: WHEEL.index("[[anchor]]")]
+    + """\
+[[anchor]]
+path = "demo/__init__.py"
+
+[[action]]
+do = "retarget"
+members = "demo/*.so"
+
+"""
+    + WHEEL[WHEEL.index("[test]") :]
+)
+
+
+@pytest.mark.parametrize(("archs", "fits"), [(["compute_120a"], True), (["compute_80"], False)])
+def test_retarget_states_that_members_need_it(tmp_path: Path, archs: list[str], fits: bool) -> None:
+    source = {"k.cu": "__global__ void k(float* x) { *x += 1; }\nvoid f() { k<<<1, 1>>>(nullptr); }\n"}
+    library = build_shared(tmp_path, source, archs=(), ptx=archs)
+    files = {"demo/__init__.py": "", "demo/lib.so": library.read_bytes()}
+    wheel = make_wheel(tmp_path, files, version="1.5", tag="py3-none-linux_x86_64")
+    if fits:
+        assert "retarget to sm_121a for 1 container" in patch(wheel, RETARGET, "--dry-run")
+    else:
+        with pytest.raises(RecipeError, match=r"no longer fits: no container of 'demo/\*\.so' has PTX for another"):
+            patch(wheel, RETARGET, "--dry-run")
+
+
+REFUSES = (
+    WHEEL[: WHEEL.index("[[anchor]]")]
+    + """\
+[[anchor]]
+path = "demo/__init__.py"
+
+[[action]]
+do = "refuse"
+reason = "its code is for 12.0 alone"
+advice = "take another"
+
+"""
+    + WHEEL[WHEEL.index("[test]") :]
+)
+
+
+def test_restamping_goes_on_where_a_recipe_sees_nothing_to_do(tmp_path: Path) -> None:
+    source = {"k.cu": "__global__ void k(float* x) { *x += 1; }\nvoid f() { k<<<1, 1>>>(nullptr); }\n"}
+    library = build_shared(tmp_path, source, archs=[("compute_120a", "sm_120a")], ptx=())
+    files = {"demo/__init__.py": "", "demo/lib.so": library.read_bytes()}
+    wheel = make_wheel(tmp_path, files, version="1.5", tag="py3-none-linux_x86_64")
+    with pytest.raises(PlanError, match=r"its code is for 12\.0 alone"):
+        patch(wheel, REFUSES)
+    said = patch(wheel, REFUSES, "--experimental-restamp")
+    assert "recipe demo-gate [refuses]" in said
+    assert "none -> native" in said

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shim.arch import Arch, Grade
+from shim.arch import Arch, ComputeCapability, Grade, Target
 from shim.devicecode import (
     Compression,
     Container,
@@ -115,7 +115,8 @@ def test_leaves_code_that_runs(images: tuple[str, ...]) -> None:
     [
         (("sm_70", "sm_80"), "machine-code-only"),
         (("sm_120a", "sm_90a"), "machine-code-only"),
-        (("sm_120a", "compute_120a"), "arch-specific-ptx"),
+        (("sm_90a", "sm_80", "compute_90a"), "arch-specific-ptx"),
+        (("sm_120a", "compute_100a"), "arch-specific-ptx"),
     ],
 )
 def test_refuses_with_a_reason(images: tuple[str, ...], code: str) -> None:
@@ -143,6 +144,96 @@ def test_unproven_code_gets_exact_code_when_there_is_ptx() -> None:
 def test_ptx_newer_than_the_driver_is_compiled() -> None:
     plan = plan_library(library((WHOLE, (image("compute_80", isa=(9, 4)),))), WANTED)
     assert (plan.before, plan.promised, len(plan.steps)) == (Grade.JIT_TOO_NEW, Grade.NATIVE, 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "target", "source", "arch"),
+    [
+        (("sm_120a", "compute_120a"), "12.1", "120a", "sm_121a"),
+        (("sm_120", "compute_120a"), "12.1", "120a", "sm_121a"),  # its machine code is of CUDA 12.8
+        (("compute_90a", "compute_120a"), "12.1", "120a", "sm_121a"),
+        (("compute_121a", "sm_80"), "12.0", "121a", "sm_120a"),
+        (("compute_100a", "sm_80"), "10.3", "100a", "sm_103a"),
+    ],
+)
+def test_ptx_of_another_member_of_the_family_is_retargeted(
+    images: tuple[str, ...], target: str, source: str, arch: str
+) -> None:
+    wanted = Wanted(targets=(Target(device=ComputeCapability.parse(target)),))
+    plan = plan_library(library((WHOLE, tuple(image(name, mask=None) for name in images))), wanted)
+    ((make,),) = [step.makes for step in plan.steps]
+    assert (make.act, str(make.sources[0].image.arch), make.arch) == (Act.RETARGET, source, arch)
+    assert plan.promised is Grade.NATIVE
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        (image("sm_80"), image("compute_90a")),  # another generation
+        (image("sm_80"), image("compute_100a")),  # another family
+        (image("sm_80"), image("compute_120a", options="--compile-only")),  # needs a device link
+    ],
+)
+def test_other_suffixed_ptx_is_not_retargeted(images: tuple[GpuImage, ...]) -> None:
+    plan = plan_library(library((WHOLE, images)), WANTED)
+    assert plan.steps == ()
+    assert [refusal.code for refusal in plan.refusals] == ["arch-specific-ptx"]
+
+
+def test_ptx_that_needs_no_rewriting_is_preferred() -> None:
+    plan = plan_library(library((WHOLE, (image("compute_80"), image("compute_120a"), image("sm_120a")))), WANTED)
+    assert [make.act for step in plan.steps for make in step.makes] == [Act.COMPILE]
+
+
+def test_machine_code_is_restamped_only_when_asked() -> None:
+    code = library((WHOLE, (image("sm_90a"), image("sm_120a"))))
+    without = plan_library(code, WANTED)
+    assert without.steps == ()
+    assert "--experimental-restamp" in without.refusals[0].advice
+    plan = plan_library(code, Wanted(restamp=True))
+    ((make,),) = [step.makes for step in plan.steps]
+    assert (make.act, str(make.sources[0].image.arch), make.arch) == (Act.RESTAMP, "120a", "sm_121a")
+    assert "not supported by NVIDIA" in make.reason
+    assert (plan.before, plan.promised, plan.ptx_bytes) == (Grade.NONE, Grade.NATIVE, 0)
+
+
+@pytest.mark.parametrize(
+    ("images", "act"),
+    [
+        (("sm_120a", "compute_80"), Act.COMPILE),
+        (("sm_120a", "compute_120a"), Act.RETARGET),
+        (("sm_120a", "sm_121"), None),
+        (("sm_120a", "sm_120"), None),
+        (("sm_100a", "sm_80"), None),
+    ],
+)
+def test_restamping_is_the_last_choice(images: tuple[str, ...], act: Act | None) -> None:
+    plan = plan_library(library((WHOLE, tuple(image(name) for name in images))), Wanted(restamp=True))
+    assert [make.act for step in plan.steps for make in step.makes] == ([] if act is None else [act])
+    assert all("--experimental-restamp" not in refusal.advice for refusal in plan.refusals)
+
+
+def test_only_a_12_1_is_restamped_for() -> None:
+    wanted = Wanted(targets=(Target(device=ComputeCapability(10, 3)),), restamp=True)
+    assert plan_library(library((WHOLE, (image("sm_100a"), image("sm_120a")))), wanted).steps == ()
+
+
+def test_linked_code_is_not_restamped() -> None:
+    code = relocatable((image("sm_120a"),))
+    sass = tuple(replace(c, images=(image("sm_120a"),)) for c in code.containers)
+    groups = tuple(replace(group, exemplar=sass[group.exemplar.index]) for group in code.groups)
+    plan = plan_library(replace(code, containers=sass, groups=groups), Wanted(restamp=True))
+    assert plan.steps == ()
+    assert all("--experimental-restamp" not in refusal.advice for refusal in plan.refusals)
+    assert plan.refusals
+
+
+@pytest.mark.parametrize(("driver", "code"), [((12, 9), "driver-too-old"), ((13, 0), None)])
+def test_a_newer_ptxas_helps_only_within_the_major_of_the_driver(driver: tuple[int, int], code: str | None) -> None:
+    wanted = Wanted(targets=(Target(driver_cuda=driver),))
+    plan = plan_library(library((WHOLE, (image("compute_80", isa=(9, 2)),))), wanted)
+    assert [refusal.code for refusal in plan.refusals] == ([] if code is None else [code])
+    assert plan.promised is (Grade.JIT_TOO_NEW if code else Grade.NATIVE)
 
 
 def relocatable(*linked: tuple[GpuImage, ...]) -> DeviceCode:

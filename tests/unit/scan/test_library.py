@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shim.arch import ComputeCapability, Grade, Target
 from shim.model import Confidence, Fit
 from shim.scan.library import scan_library
-from tests.unit.scan.make import library, loose
+from tests.unit.scan.make import FASTPATH_121, library, loose
 
 GB10 = Target()
 
@@ -142,7 +144,27 @@ class TestLooseImages:
 
     def test_ptx_file(self):
         report = scan_library(loose("compute_90", format="ptx", machine=""), GB10).report
-        assert (report.grade, report.patch.action) == (Grade.JIT, "compile")
+        assert (report.grade, report.patch.action) == (Grade.JIT, "cannot")
+        assert "left alone" in report.patch.text
+
+    def test_counted_by_architecture_and_verdict(self):
+        code = loose(*["sm_100"] * 3, "sm_100f", "sm_120", "sm_90", "sm_90", format="cubin", elf_type="")
+        report = scan_library(code, GB10).report
+        assert [(one.image, one.fit, one.count, one.size) for one in report.loose] == [
+            ("sm_90", Fit.OTHER_ARCH, 2, 2000),
+            ("sm_100", Fit.OTHER_ARCH, 3, 3000),
+            ("sm_100f", Fit.OTHER_ARCH, 1, 1000),
+            ("sm_120", Fit.UNPROVEN, 1, 1000),
+        ]
+
+    def test_a_cubin_of_cuda_13_is_proven(self):
+        code = loose("sm_120", format="cubin", elf_type="")
+        proven = replace(code, loose=(replace(code.loose[0], compat=FASTPATH_121, has_code=True),))
+        assert scan_library(proven, GB10).report.grade is Grade.SAME_MAJOR
+        refused = replace(
+            code, loose=(replace(code.loose[0], compat=bytes([4, 0x0B, 8, 0]) + bytes(8), has_code=True),)
+        )
+        assert scan_library(refused, GB10).report.grade is Grade.SAME_MAJOR_UNPROVEN
 
 
 class TestReport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shim.devicecode import CubinInfo, Kernel
-from shim.verifying.kernels import check_cubin
+from shim.verifying.kernels import check_cubin, check_same
 
 
 def kernel(name: str, *sizes: int) -> Kernel:
@@ -44,3 +44,12 @@ def test_variables_must_be_there_with_their_size() -> None:
     old = cubin(kernel("a"), objects=(("t", 4), ("u", 8)), sm=80)
     check = check_cubin(cubin(kernel("a"), objects=(("u", 16),)), [[kernel("a")]], old)
     assert check.faults == ("device variables are missing: t", "device variables changed size: u")
+
+
+def test_restamped_code_must_be_the_same() -> None:
+    old = cubin(kernel("a", 8), objects=(("table", 64),), sm=120)
+    assert check_same(cubin(kernel("a", 8), objects=(("table", 64),)), old).faults == ()
+    for new in (cubin(kernel("a", 4), objects=old.objects), cubin(objects=old.objects), cubin(kernel("b", 8))):
+        assert "its kernels are not those of the machine code it was made of" in check_same(new, old).faults
+    (fault,) = check_same(cubin(kernel("a", 8), objects=(("table", 32),)), old).faults
+    assert fault == "its variables are not those of the machine code it was made of"

@@ -1,0 +1,1 @@
+"""Compile beforehand what a package would have compiled on first use, as far as that goes without its code."""
