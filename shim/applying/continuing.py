@@ -20,9 +20,9 @@ def continues(new: Path, old: Path, limits: Limits) -> bool:
     that the old one lacks too. A file that cannot be read as a patched wheel is none.
     """
     before, after = _provenance(old, limits), _provenance(new, limits)
-    if before is None or after is None or before["original"] != after["original"]:
+    if before is None or after is None or before.get("original") != after.get("original"):
         return False
-    was, now = dict(before["request"]), dict(after["request"])
+    was, now = dict(before.get("request", {})), dict(after.get("request", {}))
     lacked, lacks = was.pop(_LEFT_OUT, []), now.pop(_LEFT_OUT, [])
     return bool(lacked) and was == now and all(place in lacked for place in lacks)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from shim.applying.mapping import map_links
 from shim.applying.members import MemberContent
 from shim.applying.selection import compile_pattern
-from shim.applying.workfile import WorkFile, narrow, plan_file, refuse_all
+from shim.applying.workfile import WorkFile, narrow, plan_file
 from shim.devicecode import DeviceCode
 from shim.planning import Slim, plan_library
 from shim.planning.linked import LinkMap
@@ -29,7 +29,8 @@ class Planner:
     """Takes libraries in any order and from several threads; those with steps are extracted into `folder`.
 
     Args:
-        nvidia: the whole wheel is NVIDIA's, so that all is refused.
+        nvidia: why the whole wheel is NVIDIA's (`licence.distribution_sign`), "" when it is not. Unless allowed, all
+            of it is refused then.
         keep: extract libraries with steps; a dry run does not need them.
         load: libraries may be loaded to find out what their start-up code does.
     """
@@ -40,7 +41,7 @@ class Planner:
         request: Request,
         folder: Path,
         *,
-        nvidia: bool,
+        nvidia: str,
         allow_nvidia: bool,
         keep: bool,
         load: bool = False,
@@ -82,9 +83,7 @@ class Planner:
         path = self._path(code.member)
         extract = self._extractor(code, path)
         links = self._links(code, extract)
-        plan = plan_file(code, wanted, allow_nvidia=self._allow_nvidia, links=links)
-        if self._nvidia and plan.steps:
-            plan = refuse_all(plan, "the whole wheel is NVIDIA's")
+        plan = plan_file(code, wanted, allow_nvidia=self._allow_nvidia, around=self._nvidia, links=links)
         if self._pattern is not None:
             plan = narrow(code, plan, extract, wanted, self._pattern, links)
         if plan.steps and self._keep:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,18 +13,19 @@ from shim.applying.draft import DraftRequest, write_draft
 from shim.applying.ending import Destination, settle
 from shim.applying.events import Watcher
 from shim.applying.files import PatchedFiles, Settings, patch_files
-from shim.applying.inject import sha256_of
 from shim.applying.members import read_members
 from shim.applying.planner import Planner
+from shim.applying.publish import check_beside, check_free, publish
 from shim.applying.recipes import with_recipes
 from shim.applying.result import Outcome, PatchResult
 from shim.applying.triton import with_triton
 from shim.applying.undo import undo_wheel
 from shim.errors import InputError
 from shim.planning import Plan, Refusal
-from shim.planning.licence import is_nvidia_distribution
+from shim.planning.licence import distribution_sign
 from shim.provenance.document import Request
 from shim.recipes.model import Recipe
+from shim.store import work_folder
 from shim.verifying.load import check_loads
 from shim.verifying.standalone import read_provenance
 from shim.verifying.wheel import verify_written
@@ -34,8 +34,10 @@ from shim.wheels.deflate import DeflateMode
 from shim.wheels.limits import Limits
 from shim.wheels.metadata import Metadata, read_metadata
 from shim.wheels.name import WheelName, patched_build, patched_name
+from shim.wheels.output import OutputFile
+from shim.wheels.randomfile import RandomFile
 from shim.wheels.record import check_record
-from shim.wheels.undo import side_car
+from shim.wheels.undo import SIDE_CAR, side_car
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,6 @@ class WheelOptions:
     """
 
     limits: Limits = field(default_factory=Limits)
-    allow_nvidia: bool = False
     canonical: bool = False
     recipes: tuple[Recipe, ...] = ()
 
@@ -94,19 +95,20 @@ def patch_wheel(
             watcher=watcher,
         )
         if (document := read_provenance(archive)) is not None:
-            return _already(job, document["request"])
+            return _already(job, document.get("request"))
         result = _patch(job)
     return replace(result, timings={**result.timings, "total": time.monotonic() - started})
 
 
-def _already(job: _Job, request: Mapping[str, object]) -> PatchResult:
+def _already(job: _Job, request: object) -> PatchResult:
     """A wheel that shim has patched: done when it was for the same request, else redone from its original."""
     subject = job.archive.path.name
     if request == job.request.document():
         plan = Plan(wanted=job.request.wanted, subject=subject, libraries=())
-        return PatchResult(outcome=Outcome.ALREADY, plan=plan, path=None)
-    with tempfile.TemporaryDirectory(prefix="shim-") as folder:
-        original = undo_wheel(job.archive.path, Path(folder), job.options.limits)
+        copy = _copy(job.archive.path, job.where) if job.where.copy and not job.where.dry_run else None
+        return PatchResult(outcome=Outcome.ALREADY, plan=plan, path=copy)
+    with work_folder() as folder:
+        original = undo_wheel(job.archive.path, folder, job.options.limits)
         return patch_wheel(original, job.request, job.settings, job.where, job.options, job.watcher)
 
 
@@ -114,13 +116,15 @@ def _patch(job: _Job) -> PatchResult:
     job.watcher.phase("read", sum(member.size for member in job.archive.members))
     clock = _Clock()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".shim-", dir=_work_root(job.where))))
+        folder = stack.enter_context(work_folder(_work_root(job.where)))
+        sign = distribution_sign(job.name.normalized, (job.metadata.license, *job.metadata.classifiers))
+        refused = bool(sign) and not job.request.allow_nvidia
         planner = Planner(
             job.archive,
             job.request,
             folder,
-            nvidia=_is_nvidia(job),
-            allow_nvidia=job.options.allow_nvidia,
+            nvidia=sign,
+            allow_nvidia=job.request.allow_nvidia,
             keep=not job.where.dry_run,
             load=job.where.load,
         )
@@ -132,9 +136,7 @@ def _patch(job: _Job) -> PatchResult:
         check_record(job.archive, hashes=digests)
         files = planner.files
         plan = Plan(wanted=job.request.wanted, subject=job.archive.path.name, libraries=tuple(f.plan for f in files))
-        plan = with_recipes(
-            plan, job.archive, job.name, job.options.recipes, job.request.recipes, nvidia=_is_nvidia(job)
-        )
+        plan = with_recipes(plan, job.archive, job.name, job.options.recipes, job.request.recipes, nvidia=refused)
         plan = with_triton(plan, job.archive, job.name, folder, ask=job.where.load)
         clock.lap("read and plan")
         if job.where.dry_run or plan.refused_by is not None or not (plan.steps or plan.edits):
@@ -173,11 +175,6 @@ class _Clock:
         self._last = now
 
 
-def _is_nvidia(job: _Job) -> bool:
-    """Whether the whole wheel is NVIDIA's and may not be modified."""
-    return not job.options.allow_nvidia and is_nvidia_distribution(job.name.normalized, (job.metadata.license,))
-
-
 def _nothing(job: _Job, plan: Plan) -> PatchResult:
     refusals = _refusals(plan)
     if job.where.dry_run:
@@ -188,18 +185,13 @@ def _nothing(job: _Job, plan: Plan) -> PatchResult:
 
 
 def _copy(path: Path, where: Destination) -> Path:
-    import shutil
-
-    dest = where.folder / path.name
-    if dest.exists():
-        if sha256_of(dest) == sha256_of(path):
-            return dest
-        if not where.force:
-            raise InputError(f"{dest} exists and is another file", hint="replace it with --force")
+    """The input as it is, in the output folder. Raises InputError when a different file is there."""
     where.folder.mkdir(parents=True, exist_ok=True)
-    temporary = where.folder / f".shim-{path.name}"
-    shutil.copyfile(path, temporary)
-    return temporary.replace(dest)
+    dest = where.folder / path.name
+    with RandomFile(path) as source, OutputFile(dest) as out:
+        out.copy(source, 0, source.size)
+        out.commit(force=where.force and not dest.samefile(path) if dest.exists() else where.force)
+    return dest
 
 
 def _refusals(plan: Plan) -> tuple[tuple[str, Refusal], ...]:
@@ -251,11 +243,12 @@ def _write(
 
 
 def _publish(draft: Path, where: Destination, limits: Limits) -> tuple[Path, Path | None]:
-    """Move the verified wheel into place, its side-car first: a wheel that cannot be undone must not appear."""
+    """Move the verified wheel into place; what `publish` says of a killed run holds. Raises InputError."""
     dest = where.folder / draft.name
-    force = where.force or (dest.is_file() and continues(draft, dest, limits))
-    if dest.exists() and not force and sha256_of(dest) != sha256_of(draft):
-        raise InputError(f"{dest} exists and is another file", hint="choose another folder with -o, or use --force")
-    undo = side_car(draft)
-    moved = undo.replace(side_car(dest)) if undo.exists() else None
-    return draft.replace(dest), moved
+    force = where.force or (dest.is_file() and not dest.is_symlink() and continues(draft, dest, limits))
+    undo = side_car(draft) if side_car(draft).exists() else None
+    check_free(dest, force=force, same_as=draft)
+    if undo is not None:
+        check_beside(dest, (SIDE_CAR,), force=force)
+    publish(draft, dest, {SIDE_CAR: undo})
+    return dest, None if undo is None else side_car(dest)

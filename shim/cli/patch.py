@@ -32,7 +32,7 @@ from shim.cli.render.patch import plan_lines, refusal_lines, result_document, re
 from shim.cli.watch import Bars
 from shim.errors import PlanError, UsageError
 from shim.planning import Layout, Packing, Slim, Wanted
-from shim.provenance.document import Request
+from shim.provenance.document import LICENCE_WARNING, Request
 from shim.recipes.load import load_recipes
 from shim.scan.fetch import fetch, parse_requirement
 from shim.scan.platform import machine_of
@@ -132,6 +132,9 @@ def command(ctx: click.Context, /, subject: str, form: str, **values: Any) -> in
 
 
 def _show(result: PatchResult, salvage: Salvage | None, form: str) -> int:
+    for library in result.plan.libraries:
+        if library.licence:
+            click.echo(f"warning: {library.member}: {library.licence}; {LICENCE_WARNING}", err=True)
     if form == "json":
         other = {} if salvage is None else {"rebuild": {"possible": salvage.outlook.possible, "text": salvage.text}}
         click.echo(json.dumps({**result_document(result), **other}, indent=2))
@@ -224,13 +227,13 @@ def _patch(
     recipes = () if no_recipes else load_recipes(recipe_folders)
     if unknown := sorted(set(chosen) - {recipe.id for recipe in recipes}):
         raise UsageError(f"no recipe has the id {unknown[0]!r}", hint="`shim recipes list` names them")
-    request = Request(wanted=wanted, only=only, recipes=None if no_recipes else tuple(sorted(chosen)))
+    request = Request(
+        wanted=wanted, only=only, recipes=None if no_recipes else tuple(sorted(chosen)), allow_nvidia=allow_nvidia
+    )
     where = Destination(folder=folder, dry_run=dry_run, force=force, copy=copy, load=load)
     if path.suffix != ".whl":
-        return patch_single(path, request, settings, where, watcher, allow_nvidia=allow_nvidia)
-    options = WheelOptions(
-        limits=read_limits(**limits), allow_nvidia=allow_nvidia, canonical=canonical, recipes=recipes
-    )
+        return patch_single(path, request, settings, where, watcher)
+    options = WheelOptions(limits=read_limits(**limits), canonical=canonical, recipes=recipes)
     return patch_wheel(path, request, settings, where, options, watcher)
 
 

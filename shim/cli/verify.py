@@ -26,12 +26,20 @@ def command(wheels: tuple[Path, ...], jobs: int | None, **limits: Any) -> int:
         with Bars() as bars:
             found = verify_wheel(path, read_limits(**limits), bars, jobs)
         click.echo(f"{path.name}: RECORD true for {found.members} members")
+        if (built := found.rebuilt) is not None:
+            click.echo(f"  built by shim rebuild for {built.target} ({built.arch}) from {built.source}")
+            click.echo(f"  SHA-256 of that source: {built.source_sha256}")
+            _say_grades(built.libraries)
         if not found.patched:
             click.echo("  not patched by shim")
             continue
         click.echo(f"  patched for {found.target}: {found.images} new images are in place and as they were made")
         if found.edits:
             click.echo(f"  {found.edits} files that recipes edited are as they were made")
-        for member, promised, reached in found.libraries:
-            click.echo(f"  {member}: {reached} (promised {promised})")
+        _say_grades(found.libraries)
     return 0
+
+
+def _say_grades(grades: tuple[tuple[str, str, str], ...]) -> None:
+    for member, promised, reached in grades:
+        click.echo(f"  {member}: {reached} (promised {promised})")

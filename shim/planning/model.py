@@ -122,6 +122,7 @@ class LibraryPlan:
         layout: how the file will be written, as far as it can be told before anything is compiled.
         skipped: containers left out by `--only`.
         ptx_bytes: PTX text to compile, for the estimate of the cost.
+        licence: why NVIDIA's licence covers the file that is changed all the same (`--allow-nvidia`), else "".
         notes: what is in the file and stays as it is, without being needed otherwise on any target.
         reduction: what the drops and packs of the steps come to.
     """
@@ -133,6 +134,7 @@ class LibraryPlan:
     layout: LayoutChoice
     skipped: int = 0
     ptx_bytes: int = 0
+    licence: str = ""
     notes: tuple[str, ...] = ()
     reduction: Reduction = Reduction()
 

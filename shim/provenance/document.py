@@ -19,6 +19,7 @@ from shim.planning import LibraryPlan, Refusal, Wanted
 SCHEMA = "shim-provenance/1"
 FOLDER = "shim"
 FILE = "provenance.json"
+LICENCE_WARNING = "its licence forbids changes, and passing on the result; changed because of --allow-nvidia"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Request:
 
     only: the `--only` expression, "" for everything.
     recipes: ids asked for by name; () for all that are not opt-in, None for no recipes.
+    allow_nvidia: files under NVIDIA's licence are changed too.
     left_out: (member, container) that `--budget` left no time for, once that is known. The budget itself is no part of
         a request: what it leaves depends on the machine, and one that leaves nothing gives what a run without it gives.
     """
@@ -43,6 +45,7 @@ class Request:
     wanted: Wanted
     only: str = ""
     recipes: tuple[str, ...] | None = ()
+    allow_nvidia: bool = False
     left_out: tuple[tuple[str, int], ...] = ()
 
     def document(self) -> dict[str, Any]:
@@ -55,6 +58,7 @@ class Request:
             "recompress": self.wanted.repack_old,
             "layout": self.wanted.layout.value if self.wanted.layout else "auto",
             "only": self.only,
+            "allow_nvidia": self.allow_nvidia,
             "recipes": None if self.recipes is None else sorted(self.recipes),
             "left_out_by_budget": [list(place) for place in sorted(self.left_out)],
         }
@@ -113,6 +117,8 @@ def _member(plan: LibraryPlan, patched: PatchedFile | None, digests: Mapping[str
         "refusals": [_refusal(refusal) for refusal in plan.refusals],
         "left_out_by_only": plan.skipped,
     }
+    if patched is not None and plan.licence:
+        document["licence_warning"] = f"{plan.licence}: {LICENCE_WARNING}"
     if patched is not None:
         document |= {
             "original": {"sha256": digests[plan.member].before, "size": patched.original_size},

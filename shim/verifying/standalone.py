@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from shim.errors import InputError, VerifyError
 from shim.planning import Promise
 from shim.provenance import document as provenance
 from shim.verifying.library import check_grade
+from shim.verifying.rebuilt import Rebuilt, read_rebuilt
 from shim.verifying.wheel import entry_digest
 from shim.wheels.archive import WheelArchive
 from shim.wheels.limits import Limits
@@ -32,6 +33,7 @@ class Verified:
         members: how many files RECORD describes rightly.
         patched: whether shim patched the wheel. libraries: (member, grade promised, grade found).
         edits: files that recipes edited.
+        rebuilt: what the record of `shim rebuild` in it states, None when it has none.
     """
 
     members: int
@@ -40,6 +42,7 @@ class Verified:
     libraries: tuple[tuple[str, str, str], ...]
     images: int
     edits: int
+    rebuilt: Rebuilt | None = None
 
 
 def provenance_path(archive: WheelArchive) -> str:
@@ -67,14 +70,19 @@ def verify_wheel(path: Path, limits: Limits, watcher: Watcher, jobs: int | None 
         record = check_record(archive, hashes={c.member.path: c.sha256 or "" for c in contents})
         document = read_provenance(archive)
         if document is None:
-            return Verified(members=len(record.rows), patched=False, target="", libraries=(), images=0, edits=0)
-        _check_build(archive, document)
+            rebuilt = read_rebuilt(archive, contents)
+            if rebuilt is not None:
+                _check_build(archive, [rebuilt.target], "built")
+            return Verified(
+                members=len(record.rows), patched=False, target="", libraries=(), images=0, edits=0, rebuilt=rebuilt
+            )
         by_path = {content.member.path: content for content in contents}
         try:
+            _check_build(archive, [str(device) for device in document["request"]["targets"]])
             targets = _targets(document["request"])
             libraries, images = _check_members(archive, document["members"], by_path, targets)
             edits = _check_edited(document.get("edited", []), by_path)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path.name}: its provenance lacks or garbles {error}", hint=_HINT) from error
         return Verified(
             members=len(record.rows),
@@ -94,12 +102,11 @@ def _targets(request: Mapping[str, Any]) -> list[Target]:
     ]
 
 
-def _check_build(archive: WheelArchive, document: Mapping[str, Any]) -> None:
-    devices = [str(device) for device in document["request"]["targets"]]
+def _check_build(archive: WheelArchive, devices: Sequence[str], made: str = "patched") -> None:
     build = "_".join(f"sm{device.replace('.', '')}" for device in devices)
     if archive.name is None or not archive.name.build.endswith(build):
         raise VerifyError(
-            f"{archive.path.name}: patched for {', '.join(devices)}, but its build tag is not ...{build}",
+            f"{archive.path.name}: {made} for {', '.join(devices)}, but its build tag is not ...{build}",
             hint="give it back the name that shim wrote it under",
         )
 

@@ -46,6 +46,7 @@ class Metadata:
     license: str
     """License-Expression, else License."""
 
+    classifiers: tuple[str, ...]
     requires_python: SpecifierSet | None
     requires_dist: tuple[Requirement, ...]
     faults: tuple[str, ...]
@@ -109,6 +110,7 @@ def parse_metadata(data: bytes) -> Metadata:
         parsed_version=parsed_version,
         summary=raw.get("summary", ""),
         license=raw.get("license_expression", raw.get("license", "")),
+        classifiers=tuple(raw.get("classifiers", [])),
         requires_python=_requires_python(raw, faults),
         requires_dist=_requires_dist(raw, faults),
         faults=tuple(faults),

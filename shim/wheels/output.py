@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from shim.errors import InputError
+from shim.store import temporary_file
 from shim.wheels.faults import ArchiveError, Fault
 from shim.wheels.randomfile import PIECE, RandomFile
 
@@ -37,7 +37,8 @@ _REASONS = {
 class OutputFile:
     """A file written under a temporary name beside its place, then moved there. Use as a context manager.
 
-    Whatever ends the `with` block before `commit` (an error, Ctrl-C) removes the temporary file.
+    Whatever ends the `with` block before `commit` (an error, Ctrl-C) removes the temporary file; one that a killed
+    process left is removed by the next that writes to the same place.
 
     Attributes:
         path: where it will stand.
@@ -56,14 +57,12 @@ class OutputFile:
             InputError: the file cannot be created.
         """
         self.path = path
-        self.temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.part")
         self.position = 0
         self._progress = progress
         self._kernel_copy = True
         self._committed = False
         with self._explained():
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._fd = os.open(self.temporary, flags, 0o666)
+            self.temporary, self._fd = temporary_file(path)
 
     def write(self, data: bytes) -> None:
         """Append bytes.
@@ -111,8 +110,8 @@ class OutputFile:
         Raises:
             InputError: a different file stands there and `force` is off, or the disk failed.
         """
-        if not force and self.path.exists():
-            if not self._same_as_existing():
+        if not force and os.path.lexists(self.path):
+            if self.path.is_symlink() or not self._same_as_existing():
                 raise InputError(
                     f"{self.path}: a different file of this name is there already",
                     hint="pass --force to replace it, or write to another folder (-o DIR)",

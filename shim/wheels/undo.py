@@ -7,7 +7,7 @@ import json
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,9 @@ from shim.wheels.limits import Limits
 from shim.wheels.output import OutputFile
 from shim.wheels.randomfile import PIECE, RandomFile
 
-__all__ = ["apply_undo", "side_car", "undo_member"]
+__all__ = ["SIDE_CAR", "apply_undo", "side_car", "undo_member"]
+
+SIDE_CAR = ".undo"
 
 _MAX_HEADER = 8 << 20
 _MAX_EMBEDDED = 256 << 20
@@ -39,7 +41,7 @@ def undo_member(dist_info: str) -> str:
 
 def side_car(wheel: Path) -> Path:
     """The file with the reverse data that stands beside a patched wheel."""
-    return wheel.with_name(wheel.name + ".undo")
+    return wheel.with_name(wheel.name + SIDE_CAR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,7 @@ def apply_undo(
     patched: WheelArchive,
     folder: Path,
     *,
-    undo: Path | None = None,
+    undo: Sequence[Path] = (),
     force: bool = False,
     limits: Limits | None = None,
     progress: Callable[[int], None] | None = None,
@@ -107,7 +109,8 @@ def apply_undo(
     Args:
         patched: the patched wheel.
         folder: where to write.
-        undo: the side-car; when None the member inside the wheel, else the side-car beside it.
+        undo: files that may be the side-car, the first that fits is taken; when there are none, the member inside
+            the wheel.
         force: replace a different file of that name.
         limits: bounds on the size of the original.
         progress: called with bytes written, step by step.
@@ -146,21 +149,31 @@ def apply_undo(
 
 
 @contextmanager
-def _open_undo(patched: WheelArchive, undo: Path | None) -> Iterator[_Literals]:
+def _open_undo(patched: WheelArchive, undo: Sequence[Path]) -> Iterator[_Literals]:
     member = undo_member(patched.dist_info)
-    beside = side_car(patched.path)
-    if undo is None and member in patched:
+    if not undo and member in patched:
         data = patched.read(patched.member(member), limit=_MAX_EMBEDDED)
         yield _Literals(io.BytesIO(data), f"{patched.path}: member {member!r}")
         return
-    if undo is None and not beside.exists():
+    files = undo or [path for path in (side_car(patched.path),) if path.exists()]
+    if not files:
         raise InputError(
-            f"{patched.path}: no undo data: neither a member {member!r} nor a file {beside}",
-            hint="pass the .undo file that was written beside the patched wheel",
+            f"{patched.path}: no undo data: neither a member {member!r} nor a file {side_car(patched.path)}",
+            hint="put the .undo file that was written with the patched wheel beside it",
         )
-    path = undo or beside
+    path = next((path for path in files[:-1] if _fits(patched, path)), files[-1])
     with RandomFile(path), path.open("rb") as raw:  # RandomFile explains what cannot be opened
         yield _Literals(raw, str(path))
+
+
+def _fits(patched: WheelArchive, path: Path) -> bool:
+    """Whether a side-car was made for this wheel."""
+    try:
+        with path.open("rb") as raw:
+            header = _Literals(raw, str(path)).header
+        return prefix_crc32(patched.file, header.prefix_size) == header.prefix_crc32
+    except (OSError, InputError):
+        return False
 
 
 def _parse_header(fields: Any) -> _Header:

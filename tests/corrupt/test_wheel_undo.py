@@ -76,7 +76,7 @@ def test_no_undo_data(patched: Path) -> None:
 
 def test_side_car_that_is_named_must_be_there(patched: Path, tmp_path: Path) -> None:
     with WheelArchive.open(patched) as wheel, pytest.raises(InputError, match=r"x.undo: cannot be opened"):
-        apply_undo(wheel, tmp_path, undo=tmp_path / "x.undo")
+        apply_undo(wheel, tmp_path, undo=(tmp_path / "x.undo",))
 
 
 HEADERS: list[tuple[Callable[[dict[str, Any]], object], str]] = [
