@@ -30,7 +30,8 @@ class Bench:
     def shim(self, *arguments: object) -> None:
         environment = {**os.environ, "SHIM_CACHE_DIR": str(self.cache), "SHIM_OFFLINE": "1"}
         words = [sys.executable, "-m", "shim", *map(str, arguments)]
-        subprocess.run(words, env=environment, check=True, capture_output=True)
+        ran = subprocess.run(words, env=environment, check=False, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
 
     def kill(self, *arguments: object) -> Killings:
         return kill_everywhere(arguments, self.out, self.cache, self.folder)

@@ -60,8 +60,8 @@ class Bench:
         path.write_bytes(data)
         return self.shim("patch", path, "-o", self.folder / "out", "--no-recipes", *options)
 
-    def containers(self, *containers: bytes) -> Ran:
-        return self.patch(hostfile.shared([hostfile.Code(data=data) for data in containers]).data)
+    def containers(self, *containers: bytes, options: tuple[object, ...] = ()) -> Ran:
+        return self.patch(hostfile.shared([hostfile.Code(data=data) for data in containers]).data, *options)
 
 
 def sass(arch: str, *, compat: bytes = b"") -> fatbin.Image:
@@ -113,6 +113,12 @@ def embedded(bench: Bench) -> Ran:
     return bench.patch(made.data)
 
 
+def bare_image(bench: Bench) -> Ran:
+    """A cubin in a library of the driver API that has no container."""
+    made = hostfile.shared([], rodata=cubin("80"), needed=["libcuda.so.1"])
+    return bench.patch(made.data)
+
+
 def twice_linked(bench: Bench) -> Ran:
     return bench.patch(relocatable((1, text("80")), (2, sass("80")), (2, sass("80"))))
 
@@ -151,11 +157,23 @@ SCENARIOS: dict[str, Scenario] = {
         "its PTX is compute_90a",
     ),
     "unproven-without-ptx": (lambda b: b.containers(fatbin.container(sass("120"))), 0, "field reports say"),
-    "embedded-container": (embedded, 5, "stands in plain data without a wrapper"),
+    "embedded-container": (embedded, 5, "stands in plain data (.rodata2) without a wrapper"),
     "several-linked-containers": (twice_linked, 5, "2 device-linked containers"),
     "relocatable-code-incomplete": (incomplete, 5, "the link would lack kernels"),
     "unlinked-object": (unlinked, 5, "not linked yet"),
-    "fatbin-file": (lambda b: b.patch(fatbin.container(ptx_image()), name="x.fatbin"), 5, "stand-alone .fatbin"),
+    "relocatable-file": (
+        lambda b: b.patch(fatbin.container(text("80", options="--compile-only")), name="x.fatbin"),
+        5,
+        "its PTX is relocatable",
+    ),
+    "ptx-file": (lambda b: b.patch(ptx_text(["kernel"]), name="x.ptx"), 5, "text that a program reads"),
+    "cubin-file": (lambda b: b.patch(cubin("80"), name="x.cubin"), 5, "machine code of other devices"),
+    "embedded-image": (bare_image, 5, "1 bare image in plain data (.rodata)"),
+    "driver-too-old": (
+        lambda b: b.containers(fatbin.container(text("80", isa="9.0")), options=("--driver-cuda", "12.9")),
+        5,
+        "its PTX is of CUDA 13",
+    ),
     "nvidia-licensed": (lambda b: b.patch(library("k").data, name="libcufft.so.12"), 5, "NVIDIA's licence forbids"),
     "elf-refused": (no_sections, 5, "file without section headers"),
     "no-ptxas": (too_new, 1, "9.9"),
@@ -216,6 +234,8 @@ SCENARIOS: dict[str, Scenario] = {
 
 # Produced where the limit can be set and the tool taken away: code -> (test module, what it must name).
 ELSEWHERE = {
+    "restamp-refused": ("tests/e2e/test_patch_acts.py", "[restamp-refused]"),
+    "retarget-refused": ("tests/e2e/test_patch_acts.py", "[retarget-refused]"),
     "ptxas-timeout": ("tests/unit/applying/test_compile_faults.py", "FailureKind.TIMEOUT"),
     "ptxas-tool": ("tests/unit/applying/test_compile_faults.py", "FailureKind.TOOL"),
 }
