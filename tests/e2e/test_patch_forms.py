@@ -49,7 +49,12 @@ def test_a_fatbin_file_is_rewritten_and_given_back(shim: Shim, tmp_path: Path, t
     assert [choose(one, "121a") for one in containers(path)] == [Choice.JIT, Choice.JIT]
     result = patch(shim, path, tmp_path / "out")
     (library,) = result["libraries"]
-    assert (library["after"], library["layout"], library["images"], library["kernels"]) == ("native", "repack", 2, 4)
+    assert (library["after"], library["layout"]["name"], library["images"], library["kernels"]) == (
+        "native",
+        "repack",
+        2,
+        4,
+    )
     new = tmp_path / "out" / "two.fatbin"
     assert [choose(one, "121a") for one in containers(new)] == [Choice.SASS, Choice.SASS]
     assert [choose(one, "90") for one in containers(new)] == [Choice.JIT, Choice.SASS]  # as before

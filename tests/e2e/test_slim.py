@@ -152,6 +152,11 @@ def test_single_file_and_its_undo(shim: Shim, tmp_path: Path, fat: dict[str, byt
     assert f"saved: {_size(path)} -> {_size(new)} (-" in ran.out
     assert new.stat().st_size < path.stat().st_size
     again = shim("patch", "--slim", new, "-o", tmp_path / "again")
+    assert "already patched in this way" in again.out
+    alone = tmp_path / "alone" / "whole.so"
+    alone.parent.mkdir()
+    alone.write_bytes(new.read_bytes())  # away from its provenance
+    again = shim("patch", "--slim", alone, "-o", tmp_path / "again")
     assert "nothing to do for 12.1: no container lacks machine code that it should have, and none holds" in again.out
     assert shim("undo", new, "-o", tmp_path / "back").code == 0
     assert (tmp_path / "back" / "whole.so").read_bytes() == fat["whole"]

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import elf, fatbin, hostfile
-from builders.command import CommandLine
-from builders.kernels import build_cubin, ptx_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shim.arch import ComputeCapability, Target
 from shim.devicecode import DeviceCode, ImageKind, read_path
-from shim.planning.library import grade_on
+from shim.planning.outcome import grade_on
+from tests.builders import elf, fatbin, hostfile
+from tests.builders.command import CommandLine
+from tests.builders.kernels import build_cubin, ptx_text
 
 TARGETS = {name: Target(device=ComputeCapability.parse(name)) for name in ("12.1", "12.0", "9.0")}
 LAYOUTS = ("auto", "append", "repack", "move")

@@ -10,14 +10,14 @@ from builders import fatbin, hostfile
 from builders.cubin import Symbol
 from builders.cubin import cubin as small_cubin
 from builders.planned import carried_out, image, library, names
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shim.applying.inject import NewImage, PatchedFile, inject, sha256_of
 from shim.applying.shelf import HeldCubin
 from shim.arch import ComputeCapability, Target
 from shim.devicecode import ContainerRole, DeviceCode, GpuImage, read_path
-from shim.planning import LibraryPlan, Packing, Slim, Wanted, plan_library
+from shim.planning import Act, LibraryPlan, Packing, Slim, Wanted, plan_library
 from shim.planning.outcome import grade_on, made_image
 from shim.planning.slim import drops_of
 from shim.provenance.document import Digests
@@ -89,6 +89,10 @@ def test_slim_then_patch_is_patch_then_slim(held: tuple[GpuImage, ...], devices:
         return carried_out(code, plan_library(code, Wanted(targets=devices)))
 
     code = library(held)
+    # A container that serves no target yet is left alone by slim, so those that only patch makes useful come out larger
+    # when they are slimmed first.
+    plan = plan_library(code, Wanted(targets=devices))
+    assume(all(make.act is Act.COMPILE for step in plan.steps for make in step.makes))
     assert names(patched(slimmed(code))) == names(slimmed(patched(code)))
     both = carried_out(code, plan_library(code, Wanted(targets=devices, slim=Slim.KEEP_PTX)))
     assert names(both) == names(slimmed(patched(code)))

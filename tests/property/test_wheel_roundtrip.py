@@ -166,7 +166,11 @@ def test_mutated_wheels_are_refused_or_read_as_zipfile_reads_them(
             assert str(path) in str(refusal)
             assert refusal.exit_code == 3
             return
-        with zipfile.ZipFile(io.BytesIO(data)) as oracle:
+        try:
+            oracle = zipfile.ZipFile(io.BytesIO(data))
+        except NotImplementedError:  # of a version of the format that zipfile does not know; the data need none
+            return
+        with oracle:
             assert found == {info.filename: oracle.read(info) for info in oracle.infolist()}
 
 

@@ -213,7 +213,7 @@ def test_line_information_hides_no_instruction() -> None:
     ("name", "kind", "arch"),
     [
         ("images.cubin", ImageKind.SASS, "121a"),
-        ("relocatable.cubin", ImageKind.SASS, "120"),
+        ("relocatable.cubin", ImageKind.SASS, "120f"),
         ("text.ptx", ImageKind.PTX, "120f"),
         ("link.ltoir", ImageKind.LTO_IR, "None"),
     ],
