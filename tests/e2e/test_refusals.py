@@ -160,6 +160,7 @@ SCENARIOS: dict[str, Scenario] = {
     "embedded-container": (embedded, 5, "stands in plain data (.rodata2) without a wrapper"),
     "several-linked-containers": (twice_linked, 5, "2 device-linked containers"),
     "relocatable-code-incomplete": (incomplete, 5, "the link would lack kernels"),
+    "never-linked": (lambda b: b.patch(relocatable((1, text("80")))), 5, "holds no device link"),
     "unlinked-object": (unlinked, 5, "not linked yet"),
     "relocatable-file": (
         lambda b: b.patch(fatbin.container(text("80", options="--compile-only")), name="x.fatbin"),
@@ -238,6 +239,9 @@ ELSEWHERE = {
     "retarget-refused": ("tests/e2e/test_patch_acts.py", "[retarget-refused]"),
     "ptxas-timeout": ("tests/unit/applying/test_compile_faults.py", "FailureKind.TIMEOUT"),
     "ptxas-tool": ("tests/unit/applying/test_compile_faults.py", "FailureKind.TOOL"),
+    "ptxas-incomplete": ("tests/unit/applying/test_lto.py", "FailureKind.INCOMPLETE"),
+    "ptxas-lto-too-new": ("tests/unit/applying/test_lto.py", "FailureKind.LTO_TOO_NEW"),
+    "lto-ir-unchecked": ("tests/unit/planning/test_linked.py", "lto-ir-unchecked"),
 }
 
 
