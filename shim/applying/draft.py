@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shim.applying.events import Watcher
 from shim.applying.files import PatchedFiles
+from shim.applying.inject import PatchedFile
 from shim.planning import Plan, Slim
 from shim.provenance import document as provenance
 from shim.provenance import sbom
@@ -18,6 +19,7 @@ from shim.wheels.deflate import DeflateMode, deflate_identity
 from shim.wheels.delta import plan_undo
 from shim.wheels.layout import Layout
 from shim.wheels.metadata import with_build
+from shim.wheels.moved import OldPiece
 from shim.wheels.name import WheelName
 from shim.wheels.record import read_record
 from shim.wheels.undo import side_car, undo_member
@@ -54,7 +56,8 @@ def write_draft(wanted: DraftRequest, draft: Path, watcher: Watcher) -> WrittenW
 
     def late(layout: Layout) -> Mapping[str, bytes]:
         documents = _documents(wanted, layout)
-        undo = plan_undo(layout)
+        moved = {member: _pieces(done) for member, done in wanted.done.patched.items()}
+        undo = plan_undo(layout, moved=moved)
         slim = wanted.request.wanted.slim is not Slim.OFF  # what was left out is most of the wheel, or wanted out of it
         data = None if slim else undo.to_bytes(limit=int(EMBED_SHARE * layout.size))
         if data is not None:
@@ -75,6 +78,11 @@ def write_draft(wanted: DraftRequest, draft: Path, watcher: Watcher) -> WrittenW
         read_back=False,  # verify_written does
         progress=watcher.done,
     )
+
+
+def _pieces(done: PatchedFile) -> tuple[OldPiece, ...]:
+    """Where the old bytes of a library stand in the new one."""
+    return tuple((-1 if old.at is None else old.at, old.size) for old in done.written.old)
 
 
 def _documents(wanted: DraftRequest, layout: Layout) -> dict[str, bytes]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shim.scan.words import size_text
+
 
 class Layout(StrEnum):
     """Three ways to write a library whose containers change."""
@@ -47,7 +49,7 @@ def choose_layout(
     if program:
         return LayoutChoice(layout=Layout.APPEND, why="a program, whose segments stay where they are")
     if section_size and dead_size > max(MOST_DEAD_BYTES, MOST_DEAD_SHARE * file_size):
-        return LayoutChoice(layout=Layout.MOVE, why=f"appending would leave {dead_size} dead bytes")
+        return LayoutChoice(layout=Layout.MOVE, why=f"appending would leave {size_text(dead_size)} dead")
     return LayoutChoice(layout=Layout.APPEND, why="little is left behind")
 
 

@@ -1,7 +1,7 @@
 """Reverse data: what it takes to get the original archive back from the patched one, to the byte.
 
 The original is described from its first byte to its last: ranges that stand in the patched archive (`Copy`),
-members that zlib makes again from their contents (`Deflate`), and bytes that are kept here (`Literal`). Only
+members that zlib makes again from their contents (`Deflate`, `Moved`), and bytes that are kept here (`Literal`). Only
 the patched archive up to where the reverse data is added is referred to, so that the reverse data may itself
 be a member of it, or stand in a file beside it.
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from shim.wheels.compare import Change, Comparison
 from shim.wheels.layout import Layout
 from shim.wheels.level import find_level
 from shim.wheels.member import DEFLATED
+from shim.wheels.moved import Moved, OldPiece, plan_moved
 from shim.wheels.output import OutputFile
 from shim.wheels.randomfile import RandomFile
 
@@ -84,7 +85,7 @@ class Deflate:
     """(offset, size) where the old contents differ from the new; the bytes are kept in the reverse data."""
 
 
-Operation = Copy | Literal | Deflate
+Operation = Copy | Literal | Deflate | Moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +167,14 @@ def _encoded(operation: Operation) -> list[object]:
             return ["copy", operation.offset, operation.size]
         case Literal():
             return ["literal", operation.size]
+        case Moved() as m:
+            return _encoded_moved(m)
         case Deflate() as d:
             return ["deflate", d.path, d.level, d.size, d.crc32, d.contents_size, [list(r) for r in d.ranges]]
+
+
+def _encoded_moved(m: Moved) -> list[object]:
+    return ["moved", m.path, m.level, m.size, m.crc32, m.contents_size, [list(piece) for piece in m.pieces]]
 
 
 def prefix_crc32(file: RandomFile, size: int) -> int:
@@ -178,7 +185,12 @@ def prefix_crc32(file: RandomFile, size: int) -> int:
     return crc
 
 
-def plan_undo(layout: Layout, *, levels: Mapping[str, int | None] | None = None) -> UndoData:
+def plan_undo(
+    layout: Layout,
+    *,
+    levels: Mapping[str, int | None] | None = None,
+    moved: Mapping[str, Sequence[OldPiece]] | None = None,
+) -> UndoData:
     """Plan the reverse data of a patched wheel; made for the `late` argument of `write_wheel`::
 
         def late(layout: Layout) -> dict[str, bytes]:
@@ -193,6 +205,7 @@ def plan_undo(layout: Layout, *, levels: Mapping[str, int | None] | None = None)
         layout: the patched wheel so far.
         levels: results of `find_level` that are known already (run beside other work), by path. Without one,
             changed members that could not be spliced are searched here, if they are not too large.
+        moved: for members whose contents were moved about, the pieces of the new contents that make up the old ones.
 
     Raises:
         ArchiveError: broken contents of the source.
@@ -200,7 +213,13 @@ def plan_undo(layout: Layout, *, levels: Mapping[str, int | None] | None = None)
     file = layout.source.file
     operations: list[Operation] = []
     literals: list[tuple[int, int] | bytes] = []
-    deflated = {c.member.data_offset: d for c in layout.comparisons if (d := _deflate(layout, c, levels or {}))}
+    relocated = plan_moved(layout, moved or {})
+    deflated: dict[int, Deflate | Moved] = {}
+    for comparison in layout.comparisons:
+        found = relocated.get(comparison.member.path)
+        made = found[0] if found else _deflate(layout, comparison, levels or {})
+        if made is not None:
+            deflated[comparison.member.data_offset] = made
 
     def literal(start: int, stop: int) -> None:
         if stop > start:
@@ -210,12 +229,14 @@ def plan_undo(layout: Layout, *, levels: Mapping[str, int | None] | None = None)
     position = 0
     changes = {c.member.path: c.changes or () for c in layout.comparisons}
     copies = [(c.source_offset, Copy(offset=c.offset, size=c.size)) for c in layout.copies if c.size]
-    parts: list[tuple[int, Copy | Deflate]] = sorted([*copies, *deflated.items()], key=lambda part: part[0])
+    parts: list[tuple[int, Copy | Deflate | Moved]] = sorted([*copies, *deflated.items()], key=lambda part: part[0])
     for start, part in parts:
         literal(position, start)
         operations.append(part)
         if isinstance(part, Deflate):
             literals += [change.before for change in changes[part.path]]
+        elif isinstance(part, Moved):
+            literals += relocated[part.path][1]
         position = start + part.size
     literal(position, file.size)
     with RandomFile(layout.temporary) as patched:

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import io
-import json
-import struct
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
-import zstandard
 from isal import isal_zlib
 
 from shim.errors import InputError, VerifyError
 from shim.wheels.archive import WheelArchive
 from shim.wheels.compare import MAX_CHANGED
-from shim.wheels.delta import MAGIC, Copy, Deflate, Literal, Operation, prefix_crc32
-from shim.wheels.level import LEVELS, recompressor
+from shim.wheels.delta import Copy, Deflate, Literal, Operation, prefix_crc32
+from shim.wheels.level import recompressor
 from shim.wheels.limits import Limits
+from shim.wheels.moved import Moved, old_contents
 from shim.wheels.output import OutputFile
 from shim.wheels.randomfile import PIECE, RandomFile
+from shim.wheels.undodata import Literals
 
 __all__ = ["SIDE_CAR", "apply_undo", "side_car", "undo_member"]
 
 SIDE_CAR = ".undo"
 
-_MAX_HEADER = 8 << 20
 _MAX_EMBEDDED = 256 << 20
-_MAX_WINDOW = 128 << 20
 
 
 def undo_member(dist_info: str) -> str:
@@ -42,57 +37,6 @@ def undo_member(dist_info: str) -> str:
 def side_car(wheel: Path) -> Path:
     """The file with the reverse data that stands beside a patched wheel."""
     return wheel.with_name(wheel.name + SIDE_CAR)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Header:
-    name: str
-    size: int
-    sha256: str
-    prefix_size: int
-    prefix_crc32: int
-    zlib: str
-    operations: tuple[Operation, ...]
-
-
-class _Literals:
-    """Reverse data opened for reading: the header, then the literal bytes in order."""
-
-    def __init__(self, raw: IO[bytes], where: str) -> None:
-        self._where = where
-        if raw.read(len(MAGIC)) != MAGIC:
-            raise self.fault(f"expected it to start with {MAGIC!r}")
-        engine = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
-        self._reader = engine.stream_reader(raw, read_across_frames=False)
-        (size,) = struct.unpack("<I", self.read(4))
-        if size > _MAX_HEADER:
-            raise self.fault(f"its header claims {size} bytes, expected at most {_MAX_HEADER}")
-        try:
-            fields = json.loads(self.read(size))
-            self.header = _parse_header(fields)
-        except (ValueError, TypeError, KeyError, RecursionError) as err:
-            raise self.fault(f"its header is malformed ({type(err).__name__}: {err})") from err
-
-    def read(self, size: int) -> bytes:
-        """Exactly `size` bytes."""
-        parts = []
-        while size:
-            try:
-                part = self._reader.read(size)
-            except zstandard.ZstdError as err:
-                raise self.fault(str(err)) from err
-            if not part:
-                raise self.fault(f"it ends {size} bytes too early")
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
-
-    def fault(self, text: str) -> InputError:
-        """An error about this reverse data."""
-        return InputError(
-            f"{self._where}: the undo data is damaged: {text}",
-            hint="get the original wheel from where it came from",
-        )
 
 
 def apply_undo(
@@ -149,11 +93,11 @@ def apply_undo(
 
 
 @contextmanager
-def _open_undo(patched: WheelArchive, undo: Sequence[Path]) -> Iterator[_Literals]:
+def _open_undo(patched: WheelArchive, undo: Sequence[Path]) -> Iterator[Literals]:
     member = undo_member(patched.dist_info)
     if not undo and member in patched:
         data = patched.read(patched.member(member), limit=_MAX_EMBEDDED)
-        yield _Literals(io.BytesIO(data), f"{patched.path}: member {member!r}")
+        yield Literals(io.BytesIO(data), f"{patched.path}: member {member!r}")
         return
     files = undo or [path for path in (side_car(patched.path),) if path.exists()]
     if not files:
@@ -163,68 +107,20 @@ def _open_undo(patched: WheelArchive, undo: Sequence[Path]) -> Iterator[_Literal
         )
     path = next((path for path in files[:-1] if _fits(patched, path)), files[-1])
     with RandomFile(path), path.open("rb") as raw:  # RandomFile explains what cannot be opened
-        yield _Literals(raw, str(path))
+        yield Literals(raw, str(path))
 
 
 def _fits(patched: WheelArchive, path: Path) -> bool:
     """Whether a side-car was made for this wheel."""
     try:
         with path.open("rb") as raw:
-            header = _Literals(raw, str(path)).header
+            header = Literals(raw, str(path)).header
         return prefix_crc32(patched.file, header.prefix_size) == header.prefix_crc32
     except (OSError, InputError):
         return False
 
 
-def _parse_header(fields: Any) -> _Header:
-    """The header with every number checked to be one and in range.
-
-    Raises:
-        ValueError, TypeError, KeyError: it is not such a header.
-    """
-    prefix_size, prefix_crc = fields["prefix"]
-    name = fields["name"]
-    if not isinstance(name, str) or not name or "/" in name or "\0" in name or name in (".", ".."):
-        raise ValueError(f"the name {name!r} is not one of a file")
-    return _Header(
-        name=name,
-        size=_number(fields["size"]),
-        sha256=str(fields["sha256"]),
-        prefix_size=_number(prefix_size),
-        prefix_crc32=_number(prefix_crc),
-        zlib=str(fields["zlib"]),
-        operations=tuple(_decoded(item) for item in fields["operations"]),
-    )
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
-        raise ValueError(f"{value!r} is not a size or an offset")
-    return value
-
-
-def _decoded(item: Any) -> Operation:
-    match item:
-        case ["copy", offset, size]:
-            return Copy(offset=_number(offset), size=_number(size))
-        case ["literal", size]:
-            return Literal(size=_number(size))
-        case ["deflate", str(path), level, size, crc, contents_size, [*ranges]]:
-            if level not in LEVELS:
-                raise ValueError(f"{level!r} is not a zlib level")
-            return Deflate(
-                path=path,
-                level=level,
-                size=_number(size),
-                crc32=_number(crc),
-                contents_size=_number(contents_size),
-                ranges=tuple((_number(offset), _number(length)) for offset, length in ranges),
-            )
-        case _:
-            raise ValueError(f"{str(item)[:80]} is not an operation")
-
-
-def _check_bounds(patched: WheelArchive, literals: _Literals, limits: Limits) -> None:
+def _check_bounds(patched: WheelArchive, literals: Literals, limits: Limits) -> None:
     header = literals.header
     if header.size > limits.max_total_size:
         raise literals.fault(f"the original would have {header.size} bytes, expected at most {limits.max_total_size}")
@@ -237,13 +133,15 @@ def _check_bounds(patched: WheelArchive, literals: _Literals, limits: Limits) ->
         match operation:
             case Copy() if operation.offset + operation.size > header.prefix_size:
                 raise literals.fault(f"it copies up to byte {operation.offset + operation.size} of the wheel")
-            case Deflate() if operation.contents_size > limits.max_member_size:
+            case Deflate() | Moved() if operation.contents_size > limits.max_member_size:
                 raise literals.fault(f"member {operation.path!r} would have {operation.contents_size} bytes")
             case Deflate() if sum(size for _, size in operation.ranges) > MAX_CHANGED:
                 raise literals.fault(f"member {operation.path!r} has more changes than shim would record")
+            case Moved() if sum(size for _, size in operation.pieces) != operation.contents_size:
+                raise literals.fault(f"its pieces of member {operation.path!r} do not make up the contents")
 
 
-def _apply(patched: WheelArchive, literals: _Literals, operation: Operation, output: OutputFile) -> None:
+def _apply(patched: WheelArchive, literals: Literals, operation: Operation, output: OutputFile) -> None:
     match operation:
         case Copy():
             output.copy(patched.file, operation.offset, operation.size)
@@ -254,13 +152,22 @@ def _apply(patched: WheelArchive, literals: _Literals, operation: Operation, out
                 output.write(piece)
                 left -= len(piece)
         case Deflate():
-            _apply_deflate(patched, literals, operation, output)
+            _apply_deflate(patched, literals, operation, _old_contents(patched, literals, operation), output)
+        case Moved():
+            contents = old_contents(patched, operation, literals.read, output.temporary.parent)
+            _apply_deflate(patched, literals, operation, contents, output)
 
 
-def _apply_deflate(patched: WheelArchive, literals: _Literals, operation: Deflate, output: OutputFile) -> None:
+def _apply_deflate(
+    patched: WheelArchive,
+    literals: Literals,
+    operation: Deflate | Moved,
+    contents: Iterator[bytes],
+    output: OutputFile,
+) -> None:
     engine = recompressor(operation.level)
     crc = size = 0
-    for piece in _old_contents(patched, literals, operation):
+    for piece in contents:
         packed = engine.compress(piece)
         crc, size = isal_zlib.crc32(packed, crc), size + len(packed)
         output.write(packed)
@@ -275,7 +182,7 @@ def _apply_deflate(patched: WheelArchive, literals: _Literals, operation: Deflat
         )
 
 
-def _old_contents(patched: WheelArchive, literals: _Literals, operation: Deflate) -> Iterator[bytes]:
+def _old_contents(patched: WheelArchive, literals: Literals, operation: Deflate) -> Iterator[bytes]:
     """The new contents with the old bytes put back, cut or extended to the old size."""
     changes = deque((offset, literals.read(size)) for offset, size in operation.ranges)
     position = 0
