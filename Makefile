@@ -1,7 +1,7 @@
 # Habits of the project. `make run` and `make test` are the README's two commands.
 VENV ?= .venv
 PY := $(VENV)/bin/python
-CPP := $(wildcard cpp/core/*.[ch]pp cpp/bindings/*.[ch]pp cpp/cuda/*.[ch]*)
+CPP := $(wildcard cpp/core/*.[ch]pp cpp/device/*.[ch]pp cpp/bindings/*.[ch]pp cpp/cuda/*.[ch]*)
 
 .PHONY: run test test-real test-probe check format lint types cpp-warnings bench fuzz wheels clean
 
@@ -46,12 +46,12 @@ lint: $(VENV)/.tested
 types: $(VENV)/.tested
 	$(VENV)/bin/mypy
 
-# The editable build of .venv already treats warnings of cpp/ as errors; this compiles every header of cpp/core by itself, so
+# The editable build of .venv already treats warnings of cpp/ as errors; this compiles every header by itself, so
 # that one that leans on another shows.
 cpp-warnings:
-	@for file in cpp/core/*.hpp; do \
+	@for file in cpp/core/*.hpp cpp/device/*.hpp; do \
 	  echo "#include \"$$file\"" | $(CXX) -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
-	    -I. -Icpp/core -x c++ - || exit 1; \
+	    -I. -Icpp/core -Icpp/device -x c++ - || exit 1; \
 	done
 
 bench: $(VENV)/.benched

@@ -13,6 +13,7 @@ namespace py = pybind11;
 namespace shim {
 
 void register_rewrite(py::module_& m);  // rewrite.cpp
+void register_device(py::module_& m);   // device.cpp
 
 namespace {
 
@@ -178,4 +179,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   shim::register_errors(m);
   shim::register_scan(m);
   shim::register_rewrite(m);
+  shim::register_device(m);
 }

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "verify": "Check that a patched wheel keeps what was promised.",
     "exec": "Run a build so that nvcc, torch and Triton reach the target GPU.",
     "recipes": "List, show, check or start recipes.",
+    "device": "Say which GPU this machine has and which code it loads.",
     "selftest": "Run a kernel of shim's own on a GPU of this machine.",
 }
 
