@@ -14,10 +14,10 @@ constexpr std::uint32_t kNoteProperties = 5;  // NT_GNU_PROPERTY_TYPE_0
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kMaxAlign = 1ULL << 26;
 constexpr std::uint64_t kMaxVaddr = 1ULL << 47;  // user space of x86-64 and of aarch64 with the least address bits
-constexpr std::uint64_t kMaxHole = 1ULL << 26;   // bytes of zeros that keep an executable's headers where AT_PHDR says
+constexpr std::uint64_t kMaxNotes = 1ULL << 26;  // bytes of a note segment that are looked through
 
 bool notes_may_go(const Windows& file, const Segment& segment) {
-  if (segment.filesz > kMaxHole) return false;
+  if (segment.filesz > kMaxNotes) return false;
   const Bytes notes = file.view(segment.offset, segment.filesz, "notes");
   const std::uint64_t align = segment.align == 8 ? 8 : 4;
   std::uint64_t pos = 0;
@@ -115,8 +115,7 @@ std::uint64_t common_alignment(const Elf& elf) {
 }
 
 SegmentPlace place_segment(const Elf& elf, const ElfDynamic& dynamic, HeaderSlot slot, std::uint64_t file_end) {
-  const Segment* first = elf.find_segment(PT_LOAD);
-  if (first == nullptr) throw RefusedError("file without loaded segments", elf.header.phoff);
+  if (elf.find_segment(PT_LOAD) == nullptr) throw RefusedError("file without loaded segments", elf.header.phoff);
   SegmentPlace place;
   place.align = common_alignment(elf);
   std::uint64_t top = 0;
@@ -126,19 +125,9 @@ SegmentPlace place_segment(const Elf& elf, const ElfDynamic& dynamic, HeaderSlot
     throw RefusedError("no address left above the last segment", elf.header.phoff);
   place.offset = align_up(file_end, place.align, elf.header.phoff);
   place.vaddr = align_up(top, place.align, elf.header.phoff);
-  if (slot == HeaderSlot::Moved && elf.header.type == ET_EXEC)
-    throw RefusedError("executable at a fixed address without a program header to spare: its header table cannot move",
-                       elf.header.phoff);
-  if (slot != HeaderSlot::Moved || !is_program(elf, dynamic)) return place;
-  // A program: kernels before 5.18 compute AT_PHDR as load address + e_phoff, so the distance between addresses and
-  // file offsets must be that of the first segment.
-  const std::uint64_t distance = first->vaddr - first->offset;
-  const std::uint64_t offset = align_up(std::max(place.offset, top - std::min(top, distance)), place.align, 0);
-  if (distance % place.align != 0 || distance > kMaxVaddr || offset - place.offset > kMaxHole)
-    throw RefusedError("program whose header table cannot move: addresses and file offsets differ too much",
-                       elf.header.phoff);
-  place.offset = offset;
-  place.vaddr = offset + distance;
+  // Loaders find a program's table through AT_PHDR, which kernels before 5.18 and qemu compute as load address + e_phoff.
+  if (slot == HeaderSlot::Moved && is_program(elf, dynamic))
+    throw RefusedError("program without a program header to spare: its header table does not move", elf.header.phoff);
   return place;
 }
 

@@ -67,8 +67,8 @@ class Poked:
     ("name", "message"),
     [
         ("lld-android", "Android's packed format"),
-        ("gnu-exec", "executable at a fixed address without a program header to spare"),
-        ("gnu-pie-big-bss", "program whose header table cannot move"),
+        ("gnu-exec", "program without a program header to spare: its header table does not move"),
+        ("gnu-pie", "program without a program header to spare: its header table does not move"),
     ],
 )
 def test_layouts_that_cannot_be_rewritten(name: str, message: str, tmp_path: Path) -> None:
