@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from shim.applying.budget import Budget, rank_of
+from shim.applying.budget import Budget
 from shim.applying.compile import Outcome, compile_units
 from shim.applying.failure import CompileFailure
 from shim.applying.generation import Generations
@@ -16,23 +15,19 @@ from shim.applying.images import ImageFile
 from shim.applying.inject import NewImage
 from shim.applying.linking import LINKS, checked, link_objects, object_of
 from shim.applying.lto import LtoEntry
+from shim.applying.preparing import PtxasChoice, unit_key, units_of
 from shim.applying.restamp import RestampRefused
 from shim.applying.restamping import restamped_image
 from shim.applying.result import Work
-from shim.applying.retarget import retargeted
 from shim.applying.schedule import usable_cores
-from shim.applying.selection import kernel_names
 from shim.applying.shelf import HeldCubin
-from shim.applying.texts import StoredText
 from shim.applying.units import CompiledUnit, CompileEvent, CompileUnit, LeftOut, LinkedUnit
 from shim.applying.workfile import WorkFile
 from shim.devicecode import ImageKind
 from shim.errors import InputError, ToolError
 from shim.planning import Act, ContainerPlan, Make, Refusal
-from shim.planning.model import Source
-from shim.planning.retarget import first_isa
 from shim.store import ContentStore
-from shim.toolchain import Survey, Tool, choose_ptxas, survey
+from shim.toolchain import Tool
 
 MakeKey = tuple[str, int, str]  # (member, container, arch)
 
@@ -67,35 +62,6 @@ class MachineCode:
     work: Work
 
 
-class _Ptxas:
-    """Chooses a ptxas for each ISA version once."""
-
-    def __init__(self, toolbox: Toolbox) -> None:
-        self._toolbox = toolbox
-        self._found: Survey | None = None
-        self._chosen: dict[tuple[tuple[int, int], str], Tool | ToolError] = {}
-
-    def take(self, isa: tuple[int, int], arch: str) -> Tool:
-        """The tool for PTX of this version. Raises ToolError."""
-        if (isa, arch) not in self._chosen:
-            self._found = self._found or survey("ptxas")
-            try:
-                self._chosen[isa, arch] = choose_ptxas(
-                    isa,
-                    arch,
-                    explicit=self._toolbox.ptxas,
-                    offline=self._toolbox.offline,
-                    driver_major=self._toolbox.driver_major,
-                    found=self._found,
-                )
-            except ToolError as error:
-                self._chosen[isa, arch] = error
-        chosen = self._chosen[isa, arch]
-        if isinstance(chosen, ToolError):
-            raise chosen
-        return chosen
-
-
 def make_machine_code(
     files: Sequence[WorkFile], toolbox: Toolbox, on_event: Callable[[CompileEvent], None] | None = None
 ) -> MachineCode:
@@ -107,7 +73,7 @@ def make_machine_code(
         ToolError: no step has a ptxas that takes its PTX.
     """
     started = time.monotonic()
-    ptxas = _Ptxas(toolbox)
+    ptxas = PtxasChoice(explicit=toolbox.ptxas, offline=toolbox.offline, driver_major=toolbox.driver_major)
     units: list[CompileUnit] = []
     without_tool: dict[MakeKey, ToolError] = {}
     refusals: dict[MakeKey, Refusal] = {}
@@ -117,7 +83,7 @@ def make_machine_code(
             for step, make in _makes(file):
                 key = (file.member, step.container, make.arch)
                 try:
-                    units += _units(file, step, make, source, ptxas, ranked=toolbox.budget is not None)
+                    units += units_of(file, step, make, source, ptxas, ranked=toolbox.budget is not None)
                 except ToolError as error:
                     without_tool[key] = error
                     refusals[key] = _refusal(step, "no-ptxas", error.message)
@@ -163,53 +129,6 @@ def _makes(file: WorkFile) -> list[tuple[ContainerPlan, Make]]:
     return [(step, make) for step in file.plan.steps for make in step.makes]
 
 
-def _unit_key(file: WorkFile, offset: int, arch: str) -> str:
-    return f"{file.member}@{offset:#x} {arch}"
-
-
-def _units(
-    file: WorkFile, step: ContainerPlan, make: Make, source: ImageFile, ptxas: _Ptxas, *, ranked: bool
-) -> list[CompileUnit]:
-    """What one new image is made from.
-
-    Args:
-        ranked: find out where the units stand in the order; needs the names of their kernels.
-    """
-    texts = [s for s in make.sources if s.image.kind is ImageKind.PTX]
-    rank: tuple[float, ...] = ()
-    if ranked:
-        names = [name for s in texts for name in kernel_names(source, file.code, s.container)]
-        rank = rank_of(names, sum(s.image.size for s in texts))
-    return [
-        CompileUnit(
-            key=_unit_key(file, s.image.offset, make.arch),
-            ptx=StoredText(path=file.path, member=file.member, image=s.image, edit=_edit(make, s, source)),
-            options=s.image.options,
-            target=make.arch,
-            tool=ptxas.take(_isa(make, s), make.arch),
-            label=f"{file.member} container {s.container}",
-            relocatable=make.act in LINKS,
-            rank=rank,
-            group=f"{file.member} container {step.container} {make.arch}",
-        )
-        for s in texts
-    ]
-
-
-def _isa(make: Make, source: Source) -> tuple[int, int]:
-    """ISA version of the text that is compiled."""
-    return max(source.image.version, first_isa(make.arch)) if make.act is Act.RETARGET else source.image.version
-
-
-def _edit(make: Make, source: Source, file: ImageFile) -> Callable[[bytes], bytes] | None:
-    """What is done to a text before it is compiled. Tried now: raises InputError when that cannot be done."""
-    if make.act is not Act.RETARGET:
-        return None
-    edit = partial(retargeted, old=f"sm_{source.image.arch}", new=make.arch, least=_isa(make, source))
-    edit(file.plain(source.image))
-    return edit
-
-
 def _image(
     file: WorkFile,
     step: ContainerPlan,
@@ -224,7 +143,7 @@ def _image(
         if s.image.kind is not ImageKind.PTX:
             objects.append(object_of(source, s.image))
             continue
-        outcome = outcomes[_unit_key(file, s.image.offset, make.arch)]
+        outcome = outcomes[unit_key(file, s.image.offset, make.arch)]
         if not isinstance(outcome, CompiledUnit):
             return outcome
         compiled.append(outcome)
