@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shim.applying.events import Watcher
-from shim.applying.inject import CONTAINER_HEADER
 from shim.applying.members import MemberContent, read_members
-from shim.arch import ComputeCapability, Grade, Target
-from shim.devicecode import DeviceCode
+from shim.arch import Target
 from shim.errors import InputError, VerifyError
-from shim.planning import Promise
 from shim.provenance import document as provenance
-from shim.verifying.library import check_grade
+from shim.verifying.images import check_images, check_promises, targets_of
 from shim.verifying.rebuilt import Rebuilt, read_rebuilt
 from shim.verifying.wheel import entry_digest
 from shim.wheels.archive import WheelArchive
@@ -79,7 +77,7 @@ def verify_wheel(path: Path, limits: Limits, watcher: Watcher, jobs: int | None 
         by_path = {content.member.path: content for content in contents}
         try:
             _check_build(archive, [str(device) for device in document["request"]["targets"]])
-            targets = _targets(document["request"])
+            targets = targets_of(document["request"])
             libraries, images = _check_members(archive, document["members"], by_path, targets)
             edits = _check_edited(document.get("edited", []), by_path)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -94,14 +92,6 @@ def verify_wheel(path: Path, limits: Limits, watcher: Watcher, jobs: int | None 
         )
 
 
-def _targets(request: Mapping[str, Any]) -> list[Target]:
-    major, minor = str(request["driver_cuda"]).split(".")
-    return [
-        Target(device=ComputeCapability.parse(device), driver_cuda=(int(major), int(minor)))
-        for device in request["targets"]
-    ]
-
-
 def _check_build(archive: WheelArchive, devices: Sequence[str], made: str = "patched") -> None:
     build = "_".join(f"sm{device.replace('.', '')}" for device in devices)
     if archive.name is None or not archive.name.build.endswith(build):
@@ -114,7 +104,7 @@ def _check_build(archive: WheelArchive, devices: Sequence[str], made: str = "pat
 def _check_members(
     archive: WheelArchive, members: list[dict[str, Any]], by_path: Mapping[str, MemberContent], targets: list[Target]
 ) -> tuple[tuple[tuple[str, str, str], ...], int]:
-    found = []
+    found: list[tuple[str, str, str]] = []
     images = 0
     for member in members:
         if "patched" not in member:
@@ -126,12 +116,8 @@ def _check_members(
             raise VerifyError(
                 f"{member['path']}: expected SHA-256 {member['patched']['sha256']}, found {content.sha256}", hint=_HINT
             )
-        images += _check_images(archive, content, content.code, member["containers"])
-        for target in targets:
-            words = member["grades"][str(target.device)]
-            promise = Promise(target=target, before=Grade.parse(words["before"]), after=Grade.parse(words["promised"]))
-            reached = check_grade(member["path"], content.code, promise)
-            found.append((str(member["path"]), str(promise.after), str(reached)))
+        images += check_images(content.code, member["containers"], partial(entry_digest, archive, content.member))
+        found += check_promises(content.code, member["grades"], targets)
     return tuple(found), images
 
 
@@ -143,27 +129,3 @@ def _check_edited(edited: list[dict[str, Any]], by_path: Mapping[str, MemberCont
             found = "no such file" if content is None else f"SHA-256 {content.sha256}"
             raise VerifyError(f"{entry['path']}: expected SHA-256 {entry['after']}, found {found}", hint=_HINT)
     return len(edited)
-
-
-def _check_images(
-    archive: WheelArchive, content: MemberContent, code: DeviceCode, containers: list[dict[str, Any]]
-) -> int:
-    """The new entries stand in live containers and have the hashes stated."""
-    live = {wrapper.target for wrapper in code.wrappers}
-    if code.format == "fatbin":
-        live = {one.offset for one in code.containers}
-    ordered = sorted(containers, key=lambda c: int(c["offset"]["after"]))
-    entries: list[tuple[int, int, str]] = []
-    for container in ordered:
-        at = int(container["offset"]["after"])
-        if at not in live:
-            raise VerifyError(f"{content.member.path}: nothing points at a container at {at:#x}", hint=_HINT)
-        at += CONTAINER_HEADER
-        for image in container["images"]:
-            entries.append((at, int(image["entry"]["size"]), str(image["entry"]["sha256"])))
-            at += int(image["entry"]["size"])
-    digests = entry_digest(archive, content.member, [(at, size) for at, size, _ in entries])
-    for (at, _, expected), digest in zip(entries, digests, strict=True):
-        if digest != expected:
-            raise VerifyError(f"{content.member.path}: the image at {at:#x} is not the one that was made", hint=_HINT)
-    return len(entries)

@@ -339,3 +339,54 @@ class TestVerifyRebuilt:
         assert ran.code == code, ran
         assert words in ran.err
         assert ran.err.count("error:") == 1
+
+
+class TestVerifyOfASingleFile:
+    """What `patch FILE` wrote, against the provenance beside it."""
+
+    @pytest.fixture
+    def patched(self, shim: CommandLine, tmp_path: Path) -> Path:
+        source = tmp_path / "lib.so"
+        source.write_bytes(library("kernel").data)
+        assert shim("patch", source, "-o", tmp_path / "out").code == 0
+        return tmp_path / "out" / "lib.so"
+
+    def test_good(self, shim: CommandLine, patched: Path) -> None:
+        ran = shim("verify", patched)
+        assert ran.code == 0, ran.err
+        assert "patched for 12.1: 1 new images are in place" in ran.out
+        assert "lib.so: native (promised native)" in ran.out
+
+    def test_changed(self, shim: CommandLine, patched: Path) -> None:
+        data = bytearray(patched.read_bytes())
+        data[-1] ^= 0xFF
+        patched.write_bytes(data)
+        ran = shim("verify", patched)
+        assert ran.code == 3
+        assert "no provenance of this file (its SHA-256) stands beside it" in ran.err
+
+    def test_provenance_with_another_image(self, shim: CommandLine, patched: Path) -> None:
+        beside = patched.with_name("lib.so.shim.json")
+        document = json.loads(beside.read_text())
+        document["members"][0]["containers"][0]["images"][0]["entry"]["sha256"] = "0" * 64
+        beside.write_text(json.dumps(document))
+        ran = shim("verify", patched)
+        assert ran.code == 7
+        assert "is not the one that was made" in ran.err
+
+    @pytest.mark.parametrize("change", ["members", "grades", "request"])
+    def test_garbled(self, shim: CommandLine, patched: Path, change: str) -> None:
+        beside = patched.with_name("lib.so.shim.json")
+        document = json.loads(beside.read_text())
+        if change == "members":
+            document["members"] *= 2
+        else:
+            (document if change == "request" else document["members"][0]).pop(change)
+        beside.write_text(json.dumps(document))
+        ran = shim("verify", patched)
+        assert ran.code == 3
+        assert "lacks or garbles" in ran.err
+
+    def test_a_file_that_was_never_patched(self, shim: CommandLine, tmp_path: Path) -> None:
+        (tmp_path / "plain.so").write_bytes(library("kernel").data)
+        assert shim("verify", tmp_path / "plain.so").code == 3

@@ -97,7 +97,9 @@ def test_the_writer_rewrites_its_corpus(file: str, tmp_path: Path) -> None:
     pointed = code.containers[code.wrappers[-1].container].offset
     edit = (pointed, [code.wrappers[-1].offset], [_core.make_container_header(0)])
     if file in ("rewrite/append-exec", "rewrite/move-exec"):  # good for the refusals' edges
-        with pytest.raises(_core.RewriteRefused, match=r"program without a program header to spare|program: layout move"):
+        with pytest.raises(
+            _core.RewriteRefused, match=r"program without a program header to spare|program: layout move"
+        ):
             _core.rewrite_containers(source, tmp_path / "out", [edit], layout=layout)
         return
     result = _core.rewrite_containers(source, tmp_path / "out", [edit], layout=layout)
