@@ -19,7 +19,7 @@ from shim.wheels.randomfile import PIECE, RandomFile
 
 __all__ = ["Moved", "OldPiece", "old_contents", "plan_moved"]
 
-SEARCH_LIMIT = 128 << 20
+SEARCH_LIMIT = 384 << 20
 """Members of more inflated bytes are not searched for a zlib level: 5 s a hundred megabytes on one core."""
 
 OldPiece = tuple[int, int]
