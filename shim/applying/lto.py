@@ -17,9 +17,8 @@ from dataclasses import dataclass, field, replace
 
 from shim import _core
 from shim.applying.failure import CompileFailure, FailureKind, classify, is_cubin
+from shim.applying.link_outcome import failed, linked, linked_once
 from shim.applying.units import LinkedUnit
-from shim.errors import ShimError, ToolError
-from shim.process import ToolTimeoutError
 from shim.store import ContentStore, make_key
 from shim.toolchain import Tool, link_lto, tool_digest
 
@@ -68,8 +67,8 @@ def link_with_lto(
     """
     for position, item in enumerate(unit.inputs):
         if isinstance(item, bytes) and not is_cubin(item):
-            return _failed(unit, FailureKind.INVALID_INPUT, f"object {position} of {len(unit.inputs)} is no cubin")
-    outcome: LinkedUnit | CompileFailure = _failed(unit, FailureKind.TOOL, "there is no nvJitLink")
+            return failed(unit, FailureKind.INVALID_INPUT, f"object {position} of {len(unit.inputs)} is no cubin")
+    outcome: LinkedUnit | CompileFailure = failed(unit, FailureKind.TOOL, "there is no nvJitLink")
     for tool in tools:
         outcome = _cached(unit, tool, store, seconds)
         if isinstance(outcome, LinkedUnit) or outcome.kind is not FailureKind.LTO_TOO_NEW:
@@ -82,16 +81,8 @@ def _cached(unit: LtoUnit, tool: Tool, store: ContentStore | None, seconds: floa
     key = make_key(_SCHEMA, unit.target, tool_digest(tool), *_options(unit), *_inputs(unit), *hashes)
     cubin = store.read(key) if store else None
     if cubin is not None:
-        return _linked(unit, tool, cubin, 0.0, cached=True)
-    try:
-        outcome = _link(unit, tool, seconds)
-    except ToolTimeoutError as err:
-        return _failed(unit, FailureKind.TIMEOUT, err.message)
-    except ToolError as err:
-        return _failed(unit, FailureKind.TOOL, err.message)
-    if store and isinstance(outcome, LinkedUnit):
-        _keep(store, key, outcome.cubin)
-    return outcome
+        return linked(unit, tool, cubin, 0.0, cached=True)
+    return linked_once(unit, store, key, lambda: _link(unit, tool, seconds))
 
 
 def _inputs(unit: LtoUnit) -> dict[str, bytes]:
@@ -117,31 +108,8 @@ def _link(unit: LtoUnit, tool: Tool, seconds: float) -> LinkedUnit | CompileFail
     done = replace(done, argv=(tool.name,))  # Python runs it, but that is not who failed
     if done.returncode != 0:
         kind, text = classify(done)
-        return _failed(unit, kind, text, done.cpu_seconds)
+        return failed(unit, kind, text, done.cpu_seconds)
     if not is_cubin(cubin):
         text = f"{tool.name} ended well but gave {len(cubin)} bytes that are no cubin"
-        return _failed(unit, FailureKind.NO_OUTPUT, text, done.cpu_seconds)
-    return _linked(unit, tool, cubin, done.cpu_seconds, cached=False, warnings=done.stderr.strip())
-
-
-def _linked(unit: LtoUnit, tool: Tool, cubin: bytes, seconds: float, *, cached: bool, warnings: str = "") -> LinkedUnit:
-    return LinkedUnit(
-        key=unit.key,
-        cubin=cubin,
-        sha256=hashlib.sha256(cubin).hexdigest(),
-        seconds=seconds,
-        cached=cached,
-        tool=tool,
-        warnings=warnings,
-    )
-
-
-def _failed(unit: LtoUnit, kind: FailureKind, text: str, seconds: float = 0.0) -> CompileFailure:
-    return CompileFailure(key=unit.key, label=unit.label, kind=kind, text=text, seconds=seconds)
-
-
-def _keep(store: ContentStore, key: str, cubin: bytes) -> None:
-    try:
-        store.put(key, cubin)
-    except ShimError:
-        return  # the link is right all the same
+        return failed(unit, FailureKind.NO_OUTPUT, text, done.cpu_seconds)
+    return linked(unit, tool, cubin, done.cpu_seconds, cached=False, warnings=done.stderr.strip())

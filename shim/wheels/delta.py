@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import zstandard
-from isal import isal_zlib
 
 from shim.wheels.compare import Change, Comparison
 from shim.wheels.layout import Layout
@@ -179,10 +178,7 @@ def _encoded_moved(m: Moved) -> list[object]:
 
 def prefix_crc32(file: RandomFile, size: int) -> int:
     """CRC-32 of the first `size` bytes: tells a changed or a wrong file, quickly."""
-    crc = 0
-    for piece in file.pieces(0, size):
-        crc = isal_zlib.crc32(piece, crc)
-    return crc
+    return file.crc32(0, size)
 
 
 def plan_undo(
@@ -268,14 +264,11 @@ def _deflate(layout: Layout, comparison: Comparison, levels: Mapping[str, int | 
         level = find_level(layout.source, member) if member.size <= SEARCH_LIMIT else None
     if level is None:
         return None
-    crc = 0
-    for piece in layout.source.file.pieces(member.data_offset, member.compressed_size):
-        crc = isal_zlib.crc32(piece, crc)
     return Deflate(
         path=member.path,
         level=level,
         size=member.compressed_size,
-        crc32=crc,
+        crc32=layout.source.file.crc32(member.data_offset, member.compressed_size),
         contents_size=member.size,
         ranges=tuple((change.offset, len(change.before)) for change in changes),
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-
-from isal import isal_zlib
 
 from shim.wheels.archive import WheelArchive
 from shim.wheels.compare import MAX_CHANGED, Comparison
@@ -53,7 +52,7 @@ def plan_moved(layout: Layout, moved: Mapping[str, Sequence[OldPiece]]) -> dict[
         ArchiveError: broken contents of the source.
     """
     fitting = [c for c in layout.comparisons if c.member.path in moved and _fits(layout, c, moved[c.member.path])]
-    with ThreadPoolExecutor(max_workers=max(len(fitting), 1)) as pool:
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         levels = list(pool.map(lambda c: find_level(layout.source, c.member), fitting))
     made = {}
     for comparison, level in zip(fitting, levels, strict=True):
@@ -79,14 +78,11 @@ def _fits(layout: Layout, comparison: Comparison, pieces: Sequence[OldPiece]) ->
 
 
 def _plan(layout: Layout, member: Member, level: int, pieces: tuple[OldPiece, ...]) -> Moved:
-    crc = 0
-    for part in layout.source.file.pieces(member.data_offset, member.compressed_size):
-        crc = isal_zlib.crc32(part, crc)
     return Moved(
         path=member.path,
         level=level,
         size=member.compressed_size,
-        crc32=crc,
+        crc32=layout.source.file.crc32(member.data_offset, member.compressed_size),
         contents_size=member.size,
         pieces=pieces,
     )

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from isal import isal_zlib
+
 from shim.errors import InputError
 from shim.wheels.faults import ArchiveError, Fault
 
@@ -94,6 +96,13 @@ class RandomFile:
         for piece in self.pieces(offset, self.size - offset if size is None else size):
             digest.update(piece)
         return digest.hexdigest()
+
+    def crc32(self, offset: int, size: int) -> int:
+        """CRC-32 of a range."""
+        crc = 0
+        for piece in self.pieces(offset, size):
+            crc = isal_zlib.crc32(piece, crc)
+        return crc
 
     def fileno(self) -> int:
         """The descriptor, for `copy_file_range`; its position means nothing."""
